@@ -1,0 +1,125 @@
+// The public program: what all three parties execute. Everything here may be known to everybody; weights never appear.
+import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
+
+export type TensorId = number;
+
+/** One value of the program, without its batch axis. The integer that stands for a real r is round(r · scale), in two's complement mod 2^ringBits. */
+export interface TensorInfo {
+  readonly shape: readonly number[];
+  readonly scale: number;
+}
+
+/** Bits [low, high) of a value are compared to find its sign (q and h in the protocol notes). */
+export interface Window {
+  readonly low: number;
+  readonly high: number;
+}
+
+/** Patch height and width that share one comparison; [0, 1] is identity, [1, 0] zero, [1, 1] plain ReLU. */
+export type Patch = readonly [height: number, width: number];
+
+/** Convolution or fully connected layer; reads a hidden tensor, its output is sealed. `weights` indexes the weights file. */
+export interface LinearStep {
+  readonly kind: 'linear';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly geometry: ConvGeometry;
+  readonly weights: number;
+}
+
+/** Block ReLU and truncation by `truncateBits`; hidden output. `cap` (integer at the input's scale, a multiple of 2^truncateBits) makes it min(relu(x), cap). */
+export interface ReluStep {
+  readonly kind: 'relu';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly truncateBits: number;
+  readonly window: Window;
+  readonly cap?: number;
+  /** One patch a channel; absent when every patch is [1, 1]. */
+  readonly patches?: readonly Patch[];
+}
+
+/** Truncation alone: sealed or hidden in, hidden out. */
+export interface TruncateStep {
+  readonly kind: 'truncate';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly truncateBits: number;
+}
+
+/** Maximum over windows, no truncation; the output is sealed when the input is, else hidden. */
+export interface MaxPoolStep {
+  readonly kind: 'maxpool';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly geometry: PoolGeometry;
+  readonly window: Window;
+}
+
+/** Sum over windows; the divisor lives in the output's scale. `multipliers` (one per output position of a map) even out windows that hang over the edge. */
+export interface SumPoolStep {
+  readonly kind: 'sumpool';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly geometry: PoolGeometry;
+  readonly multipliers?: readonly number[];
+}
+
+/** Σ factors[i] · inputs[i] with public integer factors; sealed if any input is. */
+export interface AddStep {
+  readonly kind: 'add';
+  readonly name: string;
+  readonly inputs: readonly TensorId[];
+  readonly factors: readonly number[];
+  readonly output: TensorId;
+}
+
+/** Concatenation along an axis (of the shape without batch). */
+export interface ConcatStep {
+  readonly kind: 'concat';
+  readonly name: string;
+  readonly inputs: readonly TensorId[];
+  readonly axis: number;
+  readonly output: TensorId;
+}
+
+/**
+ * A strided view with zero fill: pads, slices, transposes, reshapes. The input's elements are read as row-major `inputShape`;
+ * output coordinate o[d] reads input axis axes[d].axis at start + step · o[d], or 0 where that lies outside [0, inputShape[axis]).
+ */
+export interface ViewStep {
+  readonly kind: 'view';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly inputShape: readonly number[];
+  readonly axes: readonly { readonly axis: number; readonly start: number; readonly step: number; readonly size: number }[];
+}
+
+export type Step = LinearStep | ReluStep | TruncateStep | MaxPoolStep | SumPoolStep | AddStep | ConcatStep | ViewStep;
+
+/** What the client applies to the decoded output. */
+export type OutputActivation = 'none' | 'softmax' | 'logsoftmax';
+
+export interface Program {
+  readonly schema: 'tessera/program@1';
+  /** Ring Z_{2^ringBits}, 16 ≤ ringBits ≤ 32. */
+  readonly ringBits: number;
+  /** Whether the planner saves bytes or one-way messages where it has a choice. */
+  readonly objective: 'bytes' | 'rounds';
+  readonly tensors: readonly TensorInfo[];
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly outputActivation: OutputActivation;
+  readonly steps: readonly Step[];
+}
+
+/** The server's secret: for each linear step's `weights` index, integer weights and biases (bias at the step's output scale). */
+export interface ProgramWeights {
+  readonly layers: readonly { readonly weights: Int32Array; readonly bias: Int32Array }[];
+}
