@@ -26,7 +26,12 @@ export interface Compute {
    * (`total · costPerItem` nanoseconds, costPerItem defaulting to 1, above a threshold), else at once on this thread.
    * The kernel is called as kernel(...args, begin, end); heap arrays are passed as byte offsets.
    */
-  run(kernel: string, args: readonly (number | HeapArray)[], total: number, options?: { grain?: number; costPerItem?: number }): Promise<void>;
+  run(
+    kernel: string,
+    args: readonly (number | HeapArray)[],
+    total: number,
+    options?: { grain?: number; costPerItem?: number },
+  ): Promise<void>;
   /** Runs an exported kernel once on this thread: kernel(...args). */
   call(kernel: string, ...args: (number | HeapArray)[]): number;
   /** Fills a heap array with the AES-128-CTR key stream of `key` from `counterBlock` (16 bytes each). */
