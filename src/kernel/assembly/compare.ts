@@ -1,0 +1,243 @@
+// Kernels of comparison and truncation on packed truth tables and bit planes. A plane holds one bit an item, item j in byte j >> 3,
+// bit j & 7. A table of digit size g holds 2^g bits an item, item j's at bit j << g. Grain 128: whole 16-byte pieces of a plane.
+
+/** dst ^= a on `end - begin` bytes */
+export function xorBytes(dst: usize, a: usize, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 16 <= end; i += 16) v128.store(dst + i, v128.xor(v128.load(dst + i), v128.load(a + i)));
+  for (; i < end; i++) store<u8>(dst + i, load<u8>(dst + i) ^ load<u8>(a + i));
+}
+
+/** dst &= a */
+export function andBytes(dst: usize, a: usize, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 16 <= end; i += 16) v128.store(dst + i, v128.and(v128.load(dst + i), v128.load(a + i)));
+  for (; i < end; i++) store<u8>(dst + i, load<u8>(dst + i) & load<u8>(a + i));
+}
+
+/** dst ^= a & b */
+export function xorAndBytes(dst: usize, a: usize, b: usize, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 16 <= end; i += 16) v128.store(dst + i, v128.xor(v128.load(dst + i), v128.and(v128.load(a + i), v128.load(b + i))));
+  for (; i < end; i++) store<u8>(dst + i, load<u8>(dst + i) ^ (load<u8>(a + i) & load<u8>(b + i)));
+}
+
+/** dst ^= 0xff */
+export function invertBytes(dst: usize, begin: i32, end: i32): void {
+  const ones = i8x16.splat(-1);
+  let i = begin;
+  for (; i + 16 <= end; i += 16) v128.store(dst + i, v128.xor(v128.load(dst + i), ones));
+  for (; i < end; i++) store<u8>(dst + i, load<u8>(dst + i) ^ 0xff);
+}
+
+/** plane[j] = bit `bit` of words[j] */
+export function bitPlane(plane: usize, words: usize, bit: i32, begin: i32, end: i32): void {
+  const up = 31 - bit;
+  let j = begin;
+  for (; j + 8 <= end; j += 8) {
+    const a = i32x4.bitmask(i32x4.shl(v128.load(words + (<usize>j << 2)), up));
+    const b = i32x4.bitmask(i32x4.shl(v128.load(words + (<usize>j << 2) + 16), up));
+    store<u8>(plane + (j >> 3), <u8>(a | (b << 4)));
+  }
+  if (j < end) {
+    let byte: u32 = 0;
+    for (let i = j; i < end; i++) byte |= ((load<u32>(words + (<usize>i << 2)) >> bit) & 1) << (i - j);
+    store<u8>(plane + (j >> 3), <u8>byte);
+  }
+}
+
+/** Flips, in each item's table, the bit at its digit (words[j] >> position) mod 2^g. */
+export function flipDigit(table: usize, words: usize, position: i32, g: i32, begin: i32, end: i32): void {
+  const mask: u32 = (1 << g) - 1;
+  for (let j = begin; j < end; j++) {
+    const at = (<usize>j << g) + ((load<u32>(words + (<usize>j << 2)) >> position) & mask);
+    const p = table + (at >> 3);
+    store<u8>(p, load<u8>(p) ^ <u8>(1 << (<u32>at & 7)));
+  }
+}
+
+/**
+ * For each item with digit v = (words[j] >> position) mod 2^g: equal[j] = bit v of its table, above[j] = parity of the table's bits above v.
+ * `equal` = 0 leaves that plane out.
+ */
+export function lookUpDigit(equal: usize, above: usize, table: usize, words: usize, position: i32, g: i32, begin: i32, end: i32): void {
+  const digitMask: u32 = (1 << g) - 1;
+  const tableMask: u32 = g == 5 ? 0xffffffff : (<u32>1 << (1 << g)) - 1;
+  for (let j = begin; j < end; ) {
+    const stop = min(j + 8, end);
+    let eq: u32 = 0;
+    let lt: u32 = 0;
+    for (let at = 0; j < stop; j++, at++) {
+      const bit = <usize>j << g;
+      const row = (load<u32>(table + ((bit >> 5) << 2)) >> (<u32>bit & 31)) & tableMask;
+      const rest = row >> ((load<u32>(words + (<usize>j << 2)) >> position) & digitMask);
+      eq |= (rest & 1) << at;
+      lt |= ((popcnt<u32>(rest) ^ rest) & 1) << at;
+    }
+    if (equal) store<u8>(equal + ((j - 1) >> 3), <u8>eq);
+    store<u8>(above + ((j - 1) >> 3), <u8>lt);
+  }
+}
+
+/** dst[i] = src[index[i]] on planes */
+export function gatherBits(dst: usize, src: usize, index: usize, begin: i32, end: i32): void {
+  for (let j = begin; j < end; ) {
+    const stop = min(j + 8, end);
+    let byte: u32 = 0;
+    for (let at = 0; j < stop; j++, at++) {
+      const from = <usize>load<u32>(index + (<usize>j << 2));
+      byte |= ((<u32>load<u8>(src + (from >> 3)) >> (<u32>from & 7)) & 1) << at;
+    }
+    store<u8>(dst + ((j - 1) >> 3), <u8>byte);
+  }
+}
+
+/** Four lanes of all ones where the plane's bits j .. j+3 are set; j a multiple of 4. */
+@inline
+function lanes(plane: usize, j: i32): v128 {
+  const nibble = <i32>load<u8>(plane + (j >> 3)) >> (j & 4);
+  const select = i32x4(1, 2, 4, 8);
+  return i32x4.eq(v128.and(i32x4.splat(nibble), select), select);
+}
+
+@inline
+function bitOf(plane: usize, j: i32): i32 {
+  return (<i32>load<u8>(plane + (j >> 3)) >> (j & 7)) & 1;
+}
+
+/** words[j] = bit j of the plane - words[j] */
+export function bitMinusWords(words: usize, plane: usize, begin: i32, end: i32): void {
+  let j = begin;
+  for (; j + 4 <= end; j += 4) {
+    const p = words + (<usize>j << 2);
+    v128.store(p, i32x4.neg(i32x4.add(v128.load(p), lanes(plane, j))));
+  }
+  for (; j < end; j++) {
+    const p = words + (<usize>j << 2);
+    store<i32>(p, bitOf(plane, j) - load<i32>(p));
+  }
+}
+
+/**
+ * Shares of a mask's truncation: high[i] = ((mask[i] mod 2^bits) >> f) - high[i], carry[i] = top bit of mask[i] - carry[i];
+ * with a plane, both only where its bit is set (the rest shares 0). `carry` = 0 leaves it out.
+ */
+export function shareTruncation(mask: usize, plane: usize, high: usize, carry: usize, bits: i32, f: i32, begin: i32, end: i32): void {
+  const ring: i32 = bits == 32 ? -1 : (1 << bits) - 1;
+  const ringLanes = i32x4.splat(ring);
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    let m = v128.and(v128.load(mask + o), ringLanes);
+    if (plane) m = v128.and(m, lanes(plane, i));
+    v128.store(high + o, i32x4.sub(i32x4.shr_u(m, f), v128.load(high + o)));
+    if (carry) v128.store(carry + o, i32x4.sub(i32x4.shr_u(m, bits - 1), v128.load(carry + o)));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    let m = load<u32>(mask + o) & <u32>ring;
+    if (plane) m &= <u32>-bitOf(plane, i);
+    store<u32>(high + o, (m >> f) - load<u32>(high + o));
+    if (carry) store<u32>(carry + o, (m >> (bits - 1)) - load<u32>(carry + o));
+  }
+}
+
+/**
+ * out[i] = addend[i] + sign * (share of z * trunc(y)), from v = (opened y mod 2^bits) >> f, the opened bits z, and shares
+ * h1, c1 of the mask's truncation, h2, c2 of the same times zeta, and s5 of zeta:
+ *   u = v + 2^(bits-2-f) mod 2^(bits-f), A = u - 2^(bits-2-f), b = 1 - top bit of u
+ *   flipped  = A s5 - h2 + b 2^(bits-f) c2
+ *   straight = [first] A - h1 + b 2^(bits-f) c1
+ *   result   = z ? straight - flipped : flipped
+ * `offset` is subtracted from v first (in its scale). c1 = c2 = 0 when f = 0.
+ */
+export function selectTruncated(
+  out: usize, addend: usize, v: usize, z: usize, h1: usize, c1: usize, h2: usize, c2: usize, s5: usize,
+  bits: i32, f: i32, offset: i32, sign: i32, first: i32, begin: i32, end: i32,
+): void {
+  const width = bits - f;
+  const quarter: i32 = 1 << (width - 2);
+  const mask: i32 = width == 32 ? -1 : (1 << width) - 1;
+  const shiftIn = i32x4.splat(quarter - offset);
+  const quarters = i32x4.splat(quarter);
+  const masks = i32x4.splat(mask);
+  const ones = i32x4.splat(1);
+  const include = i32x4.splat(first ? -1 : 0);
+  const negate = i32x4.splat(sign < 0 ? -1 : 0);
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    const u = v128.and(i32x4.add(v128.load(v + o), shiftIn), masks);
+    const a = i32x4.sub(u, quarters);
+    let flipped = i32x4.sub(i32x4.mul(a, v128.load(s5 + o)), v128.load(h2 + o));
+    let straight = i32x4.sub(v128.and(a, include), v128.load(h1 + o));
+    if (c1) {
+      const b = i32x4.sub(i32x4.shr_u(u, width - 1), ones);
+      flipped = i32x4.add(flipped, i32x4.shl(v128.and(b, v128.load(c2 + o)), width));
+      straight = i32x4.add(straight, i32x4.shl(v128.and(b, v128.load(c1 + o)), width));
+    }
+    const x = v128.bitselect(i32x4.sub(straight, flipped), flipped, lanes(z, i));
+    v128.store(out + o, i32x4.add(v128.load(addend + o), i32x4.sub(v128.xor(x, negate), negate)));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    const u = (load<i32>(v + o) + quarter - offset) & mask;
+    const a = u - quarter;
+    let flipped = a * load<i32>(s5 + o) - load<i32>(h2 + o);
+    let straight = (first ? a : 0) - load<i32>(h1 + o);
+    if (c1) {
+      const b = <i32>(<u32>u >> (width - 1)) - 1;
+      flipped += (b & load<i32>(c2 + o)) << width;
+      straight += (b & load<i32>(c1 + o)) << width;
+    }
+    const x = bitOf(z, i) ? straight - flipped : flipped;
+    store<i32>(out + o, load<i32>(addend + o) + (sign < 0 ? -x : x));
+  }
+}
+
+/** plane[i] = 1 - top bit of (v[i] + 2^(width-2) mod 2^width): the bit b of the slack-bit truncation, width = bits - f. */
+export function slackPlane(plane: usize, v: usize, width: i32, begin: i32, end: i32): void {
+  const quarter = i32x4.splat(1 << (width - 2));
+  const up = 32 - width;
+  let j = begin;
+  for (; j + 8 <= end; j += 8) {
+    const p = v + (<usize>j << 2);
+    const a = i32x4.bitmask(i32x4.shl(i32x4.add(v128.load(p), quarter), up));
+    const b = i32x4.bitmask(i32x4.shl(i32x4.add(v128.load(p + 16), quarter), up));
+    store<u8>(plane + (j >> 3), <u8>~(a | (b << 4)));
+  }
+  if (j < end) {
+    let byte: u32 = 0;
+    for (let i = j; i < end; i++) {
+      const u = load<i32>(v + (<usize>i << 2)) + (1 << (width - 2));
+      byte |= (1 - ((<u32>u >> (width - 1)) & 1)) << (i - j);
+    }
+    store<u8>(plane + (j >> 3), <u8>byte);
+  }
+}
+
+/** out[i] = addend[i] + (bit i of the plane ? words[i] : 0) */
+export function addWhereBit(out: usize, addend: usize, words: usize, plane: usize, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    v128.store(out + o, i32x4.add(v128.load(addend + o), v128.and(v128.load(words + o), lanes(plane, i))));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    store<i32>(out + o, load<i32>(addend + o) + (bitOf(plane, i) ? load<i32>(words + o) : 0));
+  }
+}
+
+/** out[i] = base[i] + (words[i] << shift) */
+export function addShifted(out: usize, base: usize, words: usize, shift: i32, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    v128.store(out + o, i32x4.add(v128.load(base + o), i32x4.shl(v128.load(words + o), shift)));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    store<i32>(out + o, load<i32>(base + o) + (load<i32>(words + o) << shift));
+  }
+}
