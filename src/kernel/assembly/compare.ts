@@ -241,3 +241,21 @@ export function addShifted(out: usize, base: usize, words: usize, shift: i32, be
     store<i32>(out + o, load<i32>(base + o) + (load<i32>(words + o) << shift));
   }
 }
+
+/** out[i] = (v[i] + 2^(width-2) mod 2^width) - 2^(width-2) - words[i]: the A of the slack-bit truncation less a share. */
+export function subQuarter(out: usize, v: usize, words: usize, width: i32, begin: i32, end: i32): void {
+  const quarter: i32 = 1 << (width - 2);
+  const mask: i32 = width == 32 ? -1 : (1 << width) - 1;
+  const quarters = i32x4.splat(quarter);
+  const masks = i32x4.splat(mask);
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    const u = v128.and(i32x4.add(v128.load(v + o), quarters), masks);
+    v128.store(out + o, i32x4.sub(i32x4.sub(u, quarters), v128.load(words + o)));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    store<i32>(out + o, ((load<i32>(v + o) + quarter) & mask) - quarter - load<i32>(words + o));
+  }
+}

@@ -1,0 +1,20 @@
+// Codes of the messages that steps exchange, in one place. A step with several rounds of the same kind (maxpool) adds 16 a round.
+
+export const messageNames = {
+  /** client > server, offline: rho - D * lambda of a linear layer. */
+  maskedProduct: 1,
+  /** provider > server, offline: shares of a non-linear step. */
+  correlation: 2,
+  /** server > client: a value under its opening's mask, with the server's first comparison planes. */
+  opening: 3,
+  /** client > server: the client's comparison planes. */
+  answer: 4,
+  /** server > client: the server's second planes and its half of the signs. */
+  signs: 5,
+  /** client > server: its half of the signs, and its share of the result under a fresh mask. */
+  result: 6,
+  /** client > server: the masked input. */
+  input: 7,
+  /** server > client: the masked output. */
+  output: 8,
+} as const;

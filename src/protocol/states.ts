@@ -1,0 +1,17 @@
+// Who knows a tensor's mask: hidden = client and provider, sealed = the provider alone. A property of the public program.
+import type { Program, Step } from '../model/program.js';
+
+export function stepInputs(step: Step): readonly number[] {
+  return step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
+}
+
+/** For every tensor of the program, whether it is sealed. Throws TypeError for a linear layer that would read a sealed tensor. */
+export function sealedTensors(program: Program): readonly boolean[] {
+  const sealed = program.tensors.map(() => false);
+  for (const step of program.steps) {
+    const any = stepInputs(step).some((id) => sealed[id]);
+    if (step.kind === 'linear' && any) throw new TypeError(`step "${step.name}": a linear layer reads hidden tensors, tensor ${step.input} is sealed`);
+    sealed[step.output] = step.kind === 'linear' || (step.kind !== 'relu' && step.kind !== 'truncate' && any);
+  }
+  return sealed;
+}
