@@ -1,0 +1,108 @@
+// MaxPool, AveragePool, their global forms, and ReduceMean over space.
+import type { PoolGeometry } from '../../kernel/geometry.js';
+import { elementCount } from '../constant.js';
+import {
+  axisOf,
+  fail,
+  intAttribute,
+  intsAttribute,
+  listInput,
+  type OpContext,
+  type OpImporter,
+  type Variable,
+  variable,
+} from './context.js';
+import { reshape } from './shapes.js';
+import { pictureShape, readWindow, type WindowSizes, windowGeometry } from './windows.js';
+
+function geometry(op: OpContext, x: Variable): { geometry: PoolGeometry; window: WindowSizes; shape: readonly number[] } {
+  const [channels, height, width] = pictureShape(op, x.shape);
+  const kernel = intsAttribute(op, 'kernel_shape');
+  if (kernel === undefined || kernel.length !== 2) fail(op, 'has no kernel of two axes', 'only maps of two axes (pictures) are supported');
+  if (kernel.some((k) => !Number.isSafeInteger(k) || k < 1 || k > 2 ** 20))
+    fail(op, `kernel [${kernel.join(', ')}]`, 'the model is not consistent', 'bad-node');
+  const window = readWindow(op, kernel, height, width);
+  const shape = [channels, window.y.output, window.x.output];
+  elementCount(shape, `node ${op.name}`);
+  return { geometry: { channels, ...windowGeometry(height, width, window) }, window, shape };
+}
+
+function globalGeometry(op: OpContext, x: Variable): PoolGeometry {
+  const [channels, height, width] = pictureShape(op, x.shape);
+  const whole = (kernel: number) => ({ kernel, stride: 1, dilation: 1, padBegin: 0, padEnd: 0, output: 1 });
+  return { channels, ...windowGeometry(height, width, { y: whole(height), x: whole(width) }) };
+}
+
+export const importMaxPool: OpImporter = (op) => {
+  const x = variable(op, 0);
+  if (intAttribute(op, 'storage_order', 0) !== 0) fail(op, 'storage_order 1', 'export the model with row-major pooling');
+  const { geometry: g, shape, window } = geometry(op, x);
+  for (const [axis, input] of [
+    [window.y, g.inputHeight],
+    [window.x, g.inputWidth],
+  ] as const) {
+    for (let o = 0; o < axis.output; o++) {
+      if (taps(axis, o, input) === 0)
+        fail(op, 'a window that lies wholly in the padding', 'its maximum would be minus infinity', 'bad-shape');
+    }
+  }
+  return [op.emit({ kind: 'maxpool', shape, geometry: g }, [x])];
+};
+
+/** How many taps of output position `o` lie in [−before, length + after). */
+function taps(axis: WindowSizes['y'], o: number, length: number, before = 0, after = 0): number {
+  let count = 0;
+  for (let k = 0; k < axis.kernel; k++) {
+    const at = o * axis.stride + k * axis.dilation - axis.padBegin;
+    if (at >= -before && at < length + after) count++;
+  }
+  return count;
+}
+
+export const importAveragePool: OpImporter = (op) => {
+  const x = variable(op, 0);
+  const { geometry: g, shape, window } = geometry(op, x);
+  const includePad = intAttribute(op, 'count_include_pad', 0) === 1;
+  // A window that hangs over the padding (ceil_mode) divides by the taps within the padded map.
+  const along = (axis: WindowSizes['y'], length: number): number[] =>
+    Array.from({ length: axis.output }, (_, o) => taps(axis, o, length, includePad ? axis.padBegin : 0, includePad ? axis.padEnd : 0));
+  const rows = along(window.y, g.inputHeight);
+  const columns = along(window.x, g.inputWidth);
+  const divisors = rows.flatMap((r) => columns.map((c) => r * c));
+  if (divisors.some((d) => d === 0)) fail(op, 'a window that lies wholly in the padding', 'its mean is not defined', 'bad-shape');
+  return [
+    op.emit({ kind: 'averagepool', shape, geometry: g, divisors: divisors.every((d) => d === divisors[0]) ? [divisors[0]!] : divisors }, [
+      x,
+    ]),
+  ];
+};
+
+export const importGlobalAveragePool: OpImporter = (op) => {
+  const x = variable(op, 0);
+  const g = globalGeometry(op, x);
+  return [op.emit({ kind: 'averagepool', shape: [g.channels, 1, 1], geometry: g, divisors: [g.inputHeight * g.inputWidth] }, [x])];
+};
+
+export const importGlobalMaxPool: OpImporter = (op) => {
+  const x = variable(op, 0);
+  const g = globalGeometry(op, x);
+  return [op.emit({ kind: 'maxpool', shape: [g.channels, 1, 1], geometry: g }, [x])];
+};
+
+export const importReduceMean: OpImporter = (op) => {
+  const x = variable(op, 0);
+  const rank = x.shape.length + 1;
+  const axes = listInput(op, 1, 'axes')
+    ?.map((a) => axisOf(op, a, rank))
+    .sort((a, b) => a - b);
+  if (rank !== 4 || axes?.join() !== '2,3')
+    fail(op, `over axes [${axes?.join(', ') ?? 'all'}] of ${rank}`, 'only the mean over height and width is supported');
+  const keep = intAttribute(op, 'keepdims', 1) === 1;
+  const g = globalGeometry(op, x);
+  const pooled = op.emit(
+    { kind: 'averagepool', shape: [g.channels, 1, 1], geometry: g, divisors: [g.inputHeight * g.inputWidth] },
+    [x],
+    keep ? '' : '/pool',
+  );
+  return [keep ? pooled : reshape(op, pooled, [1, g.channels])];
+};

@@ -1,0 +1,108 @@
+// Every ONNX op Tessera reads: adding one is a function in this folder and a line here. docs/operators.md is made from this table.
+import * as activations from './activations.js';
+import * as arithmetic from './arithmetic.js';
+import * as constants from './constants.js';
+import type { OpImporter } from './context.js';
+import * as linear from './linear.js';
+import * as pools from './pools.js';
+import * as shapes from './shapes.js';
+
+export interface OpEntry {
+  readonly importer: OpImporter;
+  /** How it runs among the three parties. */
+  readonly runsAs: string;
+  /** What is asked of it. */
+  readonly limits: string;
+}
+
+const entry = (importer: OpImporter, runsAs: string, limits = ''): OpEntry => ({ importer, runsAs, limits });
+const folded = 'nothing: computed when the model is read';
+const moved = 'local (each party rearranges what it holds)';
+
+export const ops: ReadonlyMap<string, OpEntry> = new Map(
+  Object.entries({
+    Add: entry(
+      arithmetic.importAdd,
+      'local between values; a constant goes into a neighbouring linear layer, else a 1×1 one',
+      'values and constants broadcast',
+    ),
+    AveragePool: entry(
+      pools.importAveragePool,
+      'local sum; the divisor goes into the scale',
+      'two axes; pads, ceil_mode, auto_pad, dilations, count_include_pad',
+    ),
+    BatchNormalization: entry(arithmetic.importBatchNormalization, 'into a neighbouring linear layer, else a 1×1 one', 'inference mode'),
+    Cast: entry(constants.importCast, folded, 'of constants; between floating-point types also of values'),
+    Ceil: entry(constants.constantMap(Math.ceil), folded, 'constants'),
+    Clip: entry(activations.importClip, 'ReLU with a cap: two comparisons', 'minimum 0; the maximum is public'),
+    Concat: entry(shapes.importConcat, moved, 'not along the batch; values and constants are not mixed'),
+    Constant: entry(constants.importConstant, folded, 'numeric'),
+    ConstantOfShape: entry(constants.importConstantOfShape, folded),
+    Conv: entry(linear.importConv, 'linear layer', 'two axes; constant weights; groups, strides, pads, dilations, auto_pad'),
+    Div: entry(arithmetic.importDiv, 'as Mul', 'by a constant'),
+    Dropout: entry(constants.importDropout, 'nothing', 'inference mode'),
+    Equal: entry(
+      constants.constantMap((a, b) => Number(a === b)),
+      folded,
+      'constants',
+    ),
+    Expand: entry(constants.importExpand, folded, 'constants'),
+    Flatten: entry(shapes.importFlatten, moved),
+    Floor: entry(constants.constantMap(Math.floor), folded, 'constants'),
+    Gather: entry(constants.importGather, folded, 'constants'),
+    Gemm: entry(linear.importGemm, 'linear layer', 'constant weights; transB, alpha, beta'),
+    GlobalAveragePool: entry(pools.importGlobalAveragePool, 'as AveragePool'),
+    GlobalMaxPool: entry(pools.importGlobalMaxPool, 'as MaxPool'),
+    Identity: entry(constants.importIdentity, 'nothing'),
+    LeakyRelu: entry(activations.importLeakyRelu, 'ReLU and truncation, joined by the next linear layer'),
+    LogSoftmax: entry(activations.importLogSoftmax, 'by the client, on its own logits', 'at the output, over the classes'),
+    MatMul: entry(linear.importMatMul, 'linear layer', 'second factor a constant matrix'),
+    MaxPool: entry(
+      pools.importMaxPool,
+      'a tree of maxima: kernel − 1 comparisons an output',
+      'two axes; pads, ceil_mode, auto_pad, dilations',
+    ),
+    Mul: entry(arithmetic.importMul, 'into a neighbouring linear layer, else a 1×1 one', 'by a constant'),
+    Neg: entry(
+      constants.constantMap((a) => -a),
+      folded,
+      'constants',
+    ),
+    PRelu: entry(activations.importPRelu, 'ReLU and truncation, joined by the next linear layer; the slopes stay secret'),
+    Pad: entry(shapes.importPad, moved, 'constant mode with 0'),
+    Range: entry(constants.importRange, folded, 'constants'),
+    ReduceMean: entry(pools.importReduceMean, 'as AveragePool', 'over height and width'),
+    Relu: entry(activations.importRelu, 'one comparison an element, or one a patch'),
+    Reshape: entry(shapes.importReshape, moved),
+    Shape: entry(constants.importShape, folded),
+    Size: entry(constants.importSize, folded),
+    Slice: entry(shapes.importSlice, moved, 'steps of either sign'),
+    Softmax: entry(activations.importSoftmax, 'by the client, on its own logits', 'at the output, over the classes'),
+    Split: entry(shapes.importSplit, moved),
+    Sqrt: entry(constants.constantMap(Math.sqrt), folded, 'constants'),
+    Squeeze: entry(shapes.importSqueeze, moved),
+    Sub: entry(arithmetic.importSub, 'as Add'),
+    Transpose: entry(shapes.importTranspose, moved, 'not of the batch axis'),
+    Unsqueeze: entry(shapes.importUnsqueeze, moved),
+    Where: entry(
+      constants.constantMap((a, b, c) => (a !== 0 ? b : c)),
+      folded,
+      'constants',
+    ),
+  }),
+);
+
+/** docs/operators.md. */
+export function operatorsMarkdown(): string {
+  const rows = [...ops].map(([name, e]) => `| ${name} | ${e.runsAs} | ${e.limits} |`);
+  return [
+    '# ONNX operators',
+    '',
+    'Made from `src/model/ops/table.ts`. Opsets 7 to 21, float32. Anything else in a model is refused with its node’s name.',
+    '',
+    '| op | runs as | limits |',
+    '|---|---|---|',
+    ...rows,
+    '',
+  ].join('\n');
+}
