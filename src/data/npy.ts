@@ -1,0 +1,91 @@
+// NumPy's .npy and .npz files: dense arrays of plain numbers, C order. Not here: objects, strings, Fortran order.
+// Format: numpy.lib.format, "The .npy file format", versions 1.0 to 3.0.
+import { unzipSync } from 'fflate';
+import { DataError } from '../errors.js';
+
+const kinds = {
+  '|u1': Uint8Array,
+  '|b1': Uint8Array,
+  '|i1': Int8Array,
+  '<u2': Uint16Array,
+  '<i2': Int16Array,
+  '<u4': Uint32Array,
+  '<i4': Int32Array,
+  '<i8': BigInt64Array,
+  '<u8': BigUint64Array,
+  '<f4': Float32Array,
+  '<f8': Float64Array,
+} as const;
+
+export type NpyKind = keyof typeof kinds;
+export type NpyData = InstanceType<(typeof kinds)[NpyKind]>;
+
+export interface NpyArray {
+  readonly shape: readonly number[];
+  readonly kind: NpyKind;
+  readonly data: NpyData;
+}
+
+/**
+ * Reads one .npy file.
+ * @throws DataError ("bad-npy") for anything but a C-order array of plain little-endian numbers whose length is what its shape says.
+ */
+export function readNpy(bytes: Uint8Array, where: string): NpyArray {
+  const fail = (reason: string): never => {
+    throw new DataError(`${where} is not an .npy array that can be read: ${reason}`, {
+      code: 'bad-npy',
+      where,
+      hint: 'Save it with numpy.save as a C-order array of numbers.',
+    });
+  };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  if (bytes.length < 12 || String.fromCharCode(...bytes.subarray(1, 6)) !== 'NUMPY') fail('it does not start as one');
+  const wide = (bytes[6] as number) >= 2;
+  const headerEnd = wide ? 12 + view.getUint32(8, true) : 10 + view.getUint16(8, true);
+  if (headerEnd > bytes.length) fail('its header is cut off');
+  const header = new TextDecoder().decode(bytes.subarray(wide ? 12 : 10, headerEnd));
+  const kind = /'descr':\s*'([^']+)'/.exec(header)?.[1] as NpyKind;
+  const shape = /'shape':\s*\(([^)]*)\)/.exec(header)?.[1];
+  if (!Object.hasOwn(kinds, kind ?? '')) fail(`its type is ${kind ?? 'not plain'}`);
+  if (shape === undefined || !/'fortran_order':\s*False/.test(header)) fail('it is not in C order');
+  const dimensions = (shape as string)
+    .split(',')
+    .filter((part) => part.trim() !== '')
+    .map(Number);
+  const length = dimensions.reduce((product, size) => product * size, 1);
+  const Kind = kinds[kind];
+  if (!Number.isSafeInteger(length) || length < 0 || bytes.length - headerEnd !== length * Kind.BYTES_PER_ELEMENT) {
+    fail(`its shape (${shape}) does not fit its ${bytes.length - headerEnd} bytes`);
+  }
+  // A copy, since the data need not be aligned; not slice(), which on Node's Buffer is a view.
+  return { shape: dimensions, kind, data: new Kind(new Uint8Array(bytes.subarray(headerEnd)).buffer) };
+}
+
+/** Most bytes an .npz may unpack to. */
+const npzLimitBytes = 2 ** 31;
+
+/**
+ * Reads an .npz archive: its arrays by name.
+ * @throws DataError ("bad-npz", "bad-npy") for a broken archive, or one that would unpack to more than 2 GiB.
+ */
+export function readNpz(bytes: Uint8Array, where: string): Map<string, NpyArray> {
+  let total = 0;
+  let files: Record<string, Uint8Array>;
+  try {
+    files = unzipSync(bytes, {
+      filter: (file) => {
+        total += file.originalSize;
+        if (total > npzLimitBytes) throw new Error(`it would unpack to more than ${npzLimitBytes} bytes`);
+        return file.name.endsWith('.npy');
+      },
+    });
+  } catch (cause) {
+    throw new DataError(`${where} is not an .npz archive that can be read: ${(cause as Error).message}`, {
+      code: 'bad-npz',
+      where,
+      hint: 'Save it with numpy.savez.',
+      cause,
+    });
+  }
+  return new Map(Object.entries(files).map(([name, file]) => [name.slice(0, -4), readNpy(file, `${where}:${name}`)]));
+}
