@@ -1,7 +1,7 @@
 // What a protocol operation is, and what it sees of its party. Suites (masked/, securenn/) are tables of operations.
 import type { Compute, HeapArray } from '../kernel/compute.js';
-import type { Phase } from '../wire/channel.js';
 import type { Program, Step, TensorId } from '../model/program.js';
+import type { Phase } from '../wire/channel.js';
 import type { Scope } from './scope.js';
 
 export type Role = 'client' | 'server' | 'provider';
@@ -22,6 +22,8 @@ export interface CostEnvironment {
   readonly batch: number;
   /** Whether a tensor's mask is unknown to the client (see states.ts). */
   isSealed(tensor: TensorId): boolean;
+  /** Elements of a tensor over the whole batch. */
+  elements(tensor: TensorId): number;
 }
 
 /**
@@ -36,8 +38,6 @@ export interface StepContext extends CostEnvironment {
   value(tensor: TensorId): Int32Array;
   /** Sets the step's output; the interpreter frees it after its last reader. */
   give(tensor: TensorId, words: Int32Array): void;
-  /** Sets the step's output to an array that somebody else frees. */
-  lend(tensor: TensorId, words: Int32Array): void;
   /** Sends a message of the step. Copies the payload, so that the heap may be reused at once. */
   send(to: Role, name: number, payload: Uint8Array): void;
   /** Awaits a message of the step that must have exactly `bytes` bytes; PeerError otherwise. */
@@ -59,6 +59,9 @@ export interface RolePart<S extends Step, M = unknown> {
   online?(context: StepContext, step: S, material: M): Promise<void>;
 }
 
+/** Names a step may use: rounds of the same kind inside one step (maxpool) are this far apart, in message codes and in draws. */
+export const roundStride = 16;
+
 /** A secure operation: its cost, and its three roles. `rounds` is the length of its online chain of one-way messages. */
 export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown> {
   messages(step: S, environment: CostEnvironment): MessageSize[];
@@ -66,9 +69,4 @@ export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown
   readonly client: RolePart<S, C>;
   readonly server: RolePart<S, V>;
   readonly provider: RolePart<S, P>;
-}
-
-/** Elements of a tensor over the whole batch. */
-export function elements(environment: CostEnvironment, tensor: TensorId): number {
-  return environment.program.tensors[tensor]!.shape.reduce((a, b) => a * b, environment.batch);
 }

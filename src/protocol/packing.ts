@@ -26,7 +26,11 @@ export function payloadWriter(context: StepContext, bytes: number): PayloadWrite
     async words(source, count, bits) {
       const from = at;
       at += packedBytes(count, bits);
-      if (count > 0 && bits > 0) await context.compute.run('packWords', [payload.subarray(from), source, bits], count, { grain: 128, costPerItem: nanosecondsPerWord });
+      if (count > 0 && bits > 0)
+        await context.compute.run('packWords', [payload.subarray(from), source, bits], count, {
+          grain: 128,
+          costPerItem: nanosecondsPerWord,
+        });
     },
     raw(source, length) {
       payload.set(source.subarray(0, length), at);
@@ -54,7 +58,11 @@ export function payloadReader(context: StepContext, payload: Uint8Array): Payloa
     async words(target, count, bits) {
       const from = at;
       at += packedBytes(count, bits);
-      if (count > 0 && bits > 0) await context.compute.run('unpackWords', [target, source.subarray(from), bits], count, { grain: 128, costPerItem: nanosecondsPerWord });
+      if (count > 0 && bits > 0)
+        await context.compute.run('unpackWords', [target, source.subarray(from), bits], count, {
+          grain: 128,
+          costPerItem: nanosecondsPerWord,
+        });
     },
     raw(target, length) {
       target.set(source.subarray(at, at + length));

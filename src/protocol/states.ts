@@ -10,7 +10,8 @@ export function sealedTensors(program: Program): readonly boolean[] {
   const sealed = program.tensors.map(() => false);
   for (const step of program.steps) {
     const any = stepInputs(step).some((id) => sealed[id]);
-    if (step.kind === 'linear' && any) throw new TypeError(`step "${step.name}": a linear layer reads hidden tensors, tensor ${step.input} is sealed`);
+    if (step.kind === 'linear' && any)
+      throw new TypeError(`step "${step.name}": a linear layer reads hidden tensors, tensor ${step.input} is sealed`);
     sealed[step.output] = step.kind === 'linear' || (step.kind !== 'relu' && step.kind !== 'truncate' && any);
   }
   return sealed;

@@ -84,7 +84,10 @@ export function serverShares(
 ): ComparisonShares {
   const rest = [...drawn];
   const combiners = combinersOf(plan);
-  const sizes = [...tableSizes(plan, count), ...new Array<number>(hinges * sum(combiners.map((c) => c.products.length))).fill(planeStride(count))];
+  const sizes = [
+    ...tableSizes(plan, count),
+    ...new Array<number>(hinges * sum(combiners.map((c) => c.products.length))).fill(planeStride(count)),
+  ];
   const parts = carve(context.memory.bytes(carvedBytes(sizes)), sizes);
   const tables = parts.splice(0, digitsOf(plan).length);
   digitsOf(plan).forEach((g, i) => {
@@ -211,7 +214,10 @@ export async function lookUp(
       const equal = i < alphas ? out.planes[base + i]! : 0;
       const above = out.planes[base + alphas + i]!;
       const size = digitsOf(plan)[digit]!;
-      await context.compute.run('lookUpDigit', [equal, above, shares.tables[digit]!, words, positions[digit]!, size], count, { grain: 128, costPerItem: 2 });
+      await context.compute.run('lookUpDigit', [equal, above, shares.tables[digit]!, words, positions[digit]!, size], count, {
+        grain: 128,
+        costPerItem: 2,
+      });
     }
     for (let i = 0; i < masks; i++) {
       context.compute.call('xorBytes', out.planes[base + i]!, shares.hinges[hinge]!.masks[g]![i]!, 0, planeStride(count));
@@ -260,7 +266,14 @@ function evaluate(
 type Term = Combiner['less'][number];
 
 /** After the first level is opened: this party's half of the second level's planes, or none when there is one group. */
-export function secondLevel(context: StepContext, plan: ComparisonPlan, shares: ComparisonShares, hinge: number, opened: Planes, first: boolean): Planes {
+export function secondLevel(
+  context: StepContext,
+  plan: ComparisonPlan,
+  shares: ComparisonShares,
+  hinge: number,
+  opened: Planes,
+  first: boolean,
+): Planes {
   const { second } = plan;
   const { masks, products } = shares.hinges[hinge]!;
   const out = allocatePlanes(context, second?.masks ?? 0, shares.count);

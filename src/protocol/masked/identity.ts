@@ -21,7 +21,12 @@ export const identityBytes = (count: number, ringBits: number, truncateBits: num
 });
 
 /** Mask of the result, lambda0 + 2^(k-f) lambda1, from the draw's parts. The client's and the provider's. */
-export async function identityMask(context: StepContext, count: number, truncateBits: number, drawn: readonly Uint8Array[]): Promise<Int32Array> {
+export async function identityMask(
+  context: StepContext,
+  count: number,
+  truncateBits: number,
+  drawn: readonly Uint8Array[],
+): Promise<Int32Array> {
   const mask = context.memory.words(count);
   const shift = context.program.ringBits - truncateBits;
   if (truncateBits === 0) mask.set(asWords(drawn[1]!));
@@ -52,7 +57,12 @@ export interface IdentityShares {
   readonly high: Int32Array;
 }
 
-export async function readIdentity(context: StepContext, count: number, truncateBits: number, message: PayloadReader): Promise<IdentityShares> {
+export async function readIdentity(
+  context: StepContext,
+  count: number,
+  truncateBits: number,
+  message: PayloadReader,
+): Promise<IdentityShares> {
   const shares = { carry: context.memory.words(count), high: context.memory.words(count) };
   await message.words(shares.carry, count, truncateBits);
   await message.words(shares.high, count, context.program.ringBits);

@@ -1,7 +1,7 @@
 // Which elements of a layer share a comparison: block ReLU's patches as index lists on the heap. Public, made once a batch size.
 import type { Compute } from '../../kernel/compute.js';
 import type { Patch, ReluStep } from '../../model/program.js';
-import { type CostEnvironment, elements, type StepContext } from '../operation.js';
+import type { CostEnvironment, StepContext } from '../operation.js';
 
 /** How many elements are compared, in how many blocks, and how many pass as identity; what is left is zero. */
 export interface PatchCounts {
@@ -29,7 +29,8 @@ interface Map2d {
 
 /** [C, H, W] as it is; anything else is that many channels of 1 × 1 (a dense layer) or of one row. */
 function mapOf(shape: readonly number[]): Map2d {
-  const [channels = 1, height = 1, width = 1] = shape.length <= 3 ? shape : [shape[0]!, shape[1]!, shape.slice(2).reduce((a, b) => a * b, 1)];
+  const [channels = 1, height = 1, width = 1] =
+    shape.length <= 3 ? shape : [shape[0]!, shape[1]!, shape.slice(2).reduce((a, b) => a * b, 1)];
   return { channels, height, width };
 }
 
@@ -38,7 +39,7 @@ const isZero = ([height, width]: Patch): boolean => height === 1 && width === 0;
 
 /** Counts for one step over the whole batch, without building any list: what the cost formulas need. */
 export function patchCounts(step: ReluStep, environment: CostEnvironment): PatchCounts {
-  const all = elements(environment, step.input);
+  const all = environment.elements(step.input);
   if (!step.patches) return { compared: all, blocks: all, identity: 0 };
   const { height, width } = mapOf(environment.program.tensors[step.input]!.shape);
   const counts = { compared: 0, blocks: 0, identity: 0 };

@@ -54,16 +54,16 @@ export function combiner(digits: number, needsEqual: boolean): Combiner {
 const combiners = new Map<string, Combiner>();
 function cachedCombiner(digits: number, needsEqual: boolean): Combiner {
   const key = `${digits}/${needsEqual}`;
-  let found = combiners.get(key);
-  if (!found) combiners.set(key, (found = combiner(digits, needsEqual)));
+  const found = combiners.get(key) ?? combiner(digits, needsEqual);
+  combiners.set(key, found);
   return found;
 }
 
 const split = (total: number, parts: number): number[] => Array.from({ length: parts }, (_, i) => Math.floor((total + i) / parts));
 
 function arrange(bits: number, digitSizes: readonly number[], groupSizes: readonly number[]): ComparisonPlan {
-  let at = 0;
-  const groups = groupSizes.map((size) => digitSizes.slice(at, (at += size)));
+  const starts = groupSizes.map((_, g) => groupSizes.slice(0, g).reduce((a, b) => a + b, 0));
+  const groups = groupSizes.map((size, g) => digitSizes.slice(starts[g], starts[g]! + size));
   const many = groups.length > 1;
   return {
     bits,

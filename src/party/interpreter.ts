@@ -1,0 +1,192 @@
+// Runs one inference for one party: walks the program as a data flow, so that a step starts as soon as its inputs exist and no party waits
+// for a message it does not need yet. Knows nothing of any operation; not here: sessions and sockets.
+import { PeerError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import type { Program, Step, TensorId } from '../model/program.js';
+import { costEnvironment } from '../protocol/estimate.js';
+import type { CostEnvironment, LinearWeights, Role, RunPhase, StepContext } from '../protocol/operation.js';
+import { createScope, type Scope } from '../protocol/scope.js';
+import { stepInputs } from '../protocol/states.js';
+import { operationOf, type Suite } from '../protocol/suite.js';
+import type { Streams } from '../random/streams.js';
+import type { Channel } from '../wire/channel.js';
+
+/** What a party brings to every inference of a session. */
+export interface PartyState {
+  readonly role: Role;
+  readonly suite: Suite;
+  readonly program: Program;
+  readonly compute: Compute;
+  readonly channels: Partial<Record<Role, Channel>>;
+  readonly streams: Partial<Record<Role, Streams>>;
+  weights(index: number): LinearWeights;
+  /** Heap data derived from the program, by step, batch and purpose. */
+  readonly cache: Map<string, unknown>;
+}
+
+/** One inference (a batch of images that share their messages) as one party sees it. */
+export interface Inference {
+  readonly number: number;
+  readonly batch: number;
+  /** A context for one of the ends, which are numbered after the steps: 0 the input, 1 the output. */
+  end(which: 0 | 1, phase: RunPhase, depth: number): EndContext;
+  /** Runs one phase of every step; `depth` is the clock at which the input (or, offline, everything) is there. Returns the last clock. */
+  steps(phase: RunPhase, depth: number): Promise<number>;
+  /** The longest chain seen so far in each phase. */
+  readonly rounds: Record<RunPhase, number>;
+  /** Frees everything the inference holds, and bars its stream addresses for good. */
+  finish(): void;
+}
+
+export interface EndContext {
+  readonly context: StepContext;
+  clock(): number;
+}
+
+/** Values of one phase, each freed after its last reader. */
+interface Values {
+  readonly words: Map<TensorId, Int32Array>;
+  readonly readers: number[];
+}
+
+function countReaders(program: Program): number[] {
+  const readers = new Array<number>(program.tensors.length).fill(0);
+  for (const step of program.steps) for (const id of stepInputs(step)) readers[id]!++;
+  readers[program.output]!++;
+  return readers;
+}
+
+/** Opens an inference. Its number must never have been used in this session; the streams refuse a second use. */
+export function openInference(party: PartyState, number: number, batch: number): Inference {
+  const { program } = party;
+  const memory = createScope(party.compute);
+  const environment = costEnvironment(program, batch);
+  const values: Values = { words: new Map(), readers: countReaders(program) };
+  const rounds = { offline: 0, online: 0 };
+  const materials = new Map<number, unknown>();
+  const contextOf = (step: number, phase: RunPhase, depth: number) =>
+    stepContext(party, environment, memory, values, { number, step, phase, depth, rounds });
+
+  const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
+    const { context, clock } = contextOf(index, phase, depth);
+    const operation = operationOf(party.suite, step)[party.role];
+    if (phase === 'offline') materials.set(index, await operation.offline(context, step));
+    else {
+      await operation.online?.(context, step, materials.get(index));
+      materials.delete(index);
+    }
+    for (const id of stepInputs(step)) release(values, memory, id);
+    return clock();
+  };
+
+  return {
+    number,
+    batch,
+    rounds,
+    end: (which, phase, depth) => contextOf(program.steps.length + which, phase, depth),
+    async steps(phase, depth) {
+      const clocks = new Map<TensorId, Promise<number>>([[program.input, Promise.resolve(depth)]]);
+      const running = program.steps.map((step, index) => {
+        const inputs = stepInputs(step).map((id) => clocks.get(id)!);
+        const done = Promise.all(inputs).then((depths) => visit(step, index, phase, Math.max(...depths)));
+        clocks.set(step.output, done);
+        return done;
+      });
+      // Fail at once, so that the caller can end the links; but return only when no step can touch the memory any more.
+      const failed = Promise.all(running).then(
+        () => undefined,
+        (error: unknown) => error,
+      );
+      const error = await failed;
+      if (error !== undefined) {
+        for (const channel of Object.values(party.channels)) channel.close(error instanceof PeerError ? error.message : 'the party failed');
+        await Promise.allSettled(running);
+        throw error;
+      }
+      return clocks.get(program.output)!;
+    },
+    finish() {
+      memory.end();
+      for (const streams of Object.values(party.streams)) streams.finish(number);
+    },
+  };
+}
+
+function release(values: Values, memory: Scope, id: TensorId): void {
+  values.readers[id]!--;
+  const words = values.words.get(id);
+  if (values.readers[id] === 0 && words) {
+    values.words.delete(id);
+    memory.free(words);
+  }
+}
+
+interface Position {
+  readonly number: number;
+  readonly step: number;
+  readonly phase: RunPhase;
+  readonly depth: number;
+  readonly rounds: Record<RunPhase, number>;
+}
+
+function stepContext(party: PartyState, environment: CostEnvironment, memory: Scope, values: Values, at: Position): EndContext {
+  let clock = at.depth;
+  const seen = (depth: number) => {
+    at.rounds[at.phase] = Math.max(at.rounds[at.phase], depth);
+  };
+  const channel = (role: Role): Channel => {
+    const found = party.channels[role];
+    if (!found) throw new Error(`${party.role} has no link to ${role}`);
+    return found;
+  };
+  const context: StepContext = {
+    ...environment,
+    compute: party.compute,
+    memory,
+    weights: party.weights,
+    value(tensor) {
+      const words = values.words.get(tensor);
+      if (!words) throw new Error(`${party.role} does not hold tensor ${tensor} in step ${at.step}`);
+      return words;
+    },
+    give(tensor, words) {
+      if (values.readers[tensor] === 0) memory.free(words);
+      else values.words.set(tensor, words);
+    },
+    send(to, name, payload) {
+      seen(clock + 1);
+      channel(to).send({ inference: at.number, step: at.step, name }, new Uint8Array(payload), at.phase, clock + 1);
+    },
+    async receive(from, name, bytes) {
+      const label = { inference: at.number, step: at.step, name };
+      const message = await channel(from).receive(label, { maxBytes: bytes });
+      if (message.payload.length !== bytes) throw wrongSize(party, from, at, name, bytes, message.payload.length);
+      clock = Math.max(clock, message.depth);
+      seen(message.depth);
+      return message.payload;
+    },
+    async draw(peer, part, out) {
+      const streams = party.streams[peer];
+      if (!streams) throw new Error(`${party.role} shares no stream with ${peer}`);
+      await streams.draw({ inference: at.number, step: at.step, tensor: part }, out);
+    },
+    cached<T>(key: string, make: () => T): T {
+      const full = `${at.step}/${environment.batch}/${key}`;
+      const found = party.cache.get(full) as T | undefined;
+      if (found !== undefined) return found;
+      const made = make();
+      party.cache.set(full, made);
+      return made;
+    },
+  };
+  return { context, clock: () => clock };
+}
+
+function wrongSize(party: PartyState, from: Role, at: Position, name: number, expected: number, got: number): PeerError {
+  const step = party.program.steps[at.step]?.name ?? 'input or output';
+  return new PeerError(`the ${from} sent ${got} bytes where ${expected} were agreed`, {
+    code: 'wrong-size',
+    where: `inference ${at.number}, step "${step}", message ${name}`,
+    hint: 'both sides must run the same version of Tessera',
+  });
+}

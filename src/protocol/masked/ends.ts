@@ -1,0 +1,114 @@
+// The two ends of an inference: the client's masked picture going in, and the masked result coming out. Not steps of the program.
+//
+// input   online  client > server: x̃ = x + lambda, lambda drawn with the provider: a one-time pad to the server.
+// output  offline provider > server: delta = target - mu, target drawn with the client (a sealed output only)
+//         online  server > client: ỹ + delta = y + target; a hidden output goes as it is, the client knows its mask.
+// Simulators: delta is padded by target, which the server lacks; the client receives y + target = its own result plus its own mask.
+// The client never sees mu itself, which with its D would give it an equation on the weights.
+import { messageNames } from '../messages.js';
+import type { CostEnvironment, MessageSize, StepContext } from '../operation.js';
+import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
+
+const maskPart = 0;
+
+const inputBytes = (environment: CostEnvironment): number =>
+  packedBytes(environment.elements(environment.program.input), environment.program.ringBits);
+const outputBytes = (environment: CostEnvironment): number =>
+  packedBytes(environment.elements(environment.program.output), environment.program.ringBits);
+
+export function inputMessages(environment: CostEnvironment): MessageSize[] {
+  return [{ phase: 'online', link: 'client>server', name: messageNames.input, bytes: inputBytes(environment) }];
+}
+
+export function outputMessages(environment: CostEnvironment): MessageSize[] {
+  const bytes = outputBytes(environment);
+  const online: MessageSize = { phase: 'online', link: 'server>client', name: messageNames.output, bytes };
+  if (!environment.isSealed(environment.program.output)) return [online];
+  return [{ phase: 'offline', link: 'provider>server', name: messageNames.correlation, bytes }, online];
+}
+
+/** Client and provider, offline: the input's mask, which is the value they hold of it. The client keeps a copy to mask with. */
+export async function drawInputMask(context: StepContext, peer: 'client' | 'provider'): Promise<Int32Array> {
+  const { input } = context.program;
+  const mask = context.memory.words(context.elements(input));
+  await context.draw(peer, maskPart, mask);
+  const own = context.memory.words(mask.length);
+  own.set(mask);
+  context.give(input, own);
+  return mask;
+}
+
+/** Client, online: masks the encoded pictures and sends them. */
+export async function sendInput(context: StepContext, encoded: Int32Array, mask: Int32Array): Promise<void> {
+  const { ringBits } = context.program;
+  mask.forEach((word, i) => {
+    mask[i] = word + encoded[i]!;
+  });
+  const message = payloadWriter(context, inputBytes(context));
+  await message.words(mask, mask.length, ringBits);
+  context.send('server', messageNames.input, message.done());
+  context.memory.free(mask);
+}
+
+/** Server, online: receives x̃. */
+export async function receiveInput(context: StepContext): Promise<void> {
+  const { input, ringBits } = context.program;
+  const message = payloadReader(context, await context.receive('client', messageNames.input, inputBytes(context)));
+  const words = context.memory.words(context.elements(input));
+  await message.words(words, words.length, ringBits);
+  message.free();
+  context.give(input, words);
+}
+
+/** Client, offline: the mask of what it will receive. */
+export async function drawOutputMask(context: StepContext): Promise<Int32Array> {
+  const { output } = context.program;
+  const mask = context.memory.words(context.elements(output));
+  if (context.isSealed(output)) await context.draw('provider', maskPart, mask);
+  else mask.set(context.value(output));
+  return mask;
+}
+
+/** Provider, offline: delta for a sealed output. */
+export async function dealOutput(context: StepContext): Promise<void> {
+  const { output, ringBits } = context.program;
+  if (!context.isSealed(output)) return;
+  const delta = context.memory.words(context.elements(output));
+  await context.draw('client', maskPart, delta);
+  await context.compute.run('subWords', [delta, delta, context.value(output)], delta.length, { grain: 32 });
+  const message = payloadWriter(context, outputBytes(context));
+  await message.words(delta, delta.length, ringBits);
+  context.send('server', messageNames.correlation, message.done());
+}
+
+/** Server, offline: delta, or nothing. */
+export async function receiveOutputShift(context: StepContext): Promise<Int32Array | undefined> {
+  const { output, ringBits } = context.program;
+  if (!context.isSealed(output)) return undefined;
+  const message = payloadReader(context, await context.receive('provider', messageNames.correlation, outputBytes(context)));
+  const delta = context.memory.words(context.elements(output));
+  await message.words(delta, delta.length, ringBits);
+  message.free();
+  return delta;
+}
+
+/** Server, online: sends the result under the client's mask. */
+export async function sendOutput(context: StepContext, delta: Int32Array | undefined): Promise<void> {
+  const { output, ringBits } = context.program;
+  const words = context.value(output);
+  if (delta) await context.compute.run('addWords', [delta, delta, words], words.length, { grain: 32 });
+  const message = payloadWriter(context, outputBytes(context));
+  await message.words(delta ?? words, words.length, ringBits);
+  context.send('client', messageNames.output, message.done());
+}
+
+/** Client, online: the result in plain ring words, sign-extended. */
+export async function receiveOutput(context: StepContext, mask: Int32Array): Promise<Int32Array> {
+  const { ringBits } = context.program;
+  const message = payloadReader(context, await context.receive('server', messageNames.output, outputBytes(context)));
+  const words = context.memory.words(mask.length);
+  await message.words(words, words.length, ringBits);
+  message.free();
+  const up = 32 - ringBits;
+  return Int32Array.from(words, (word, i) => ((word - mask[i]!) << up) >> up);
+}

@@ -1,0 +1,102 @@
+// Steps that every party does alone, to the masked value and to the mask alike: sums, concatenation, views, pooling sums. No messages.
+import { sumPool } from '../../kernel/linear.js';
+import type { AddStep, ConcatStep, Step, SumPoolStep, ViewStep } from '../../model/program.js';
+import type { Operation, StepContext } from '../operation.js';
+
+/** An operation in which each party applies `apply` to what it holds: the client to masks of hidden tensors only. */
+function local<S extends Step>(apply: (context: StepContext, step: S) => Promise<Int32Array>): Operation<S, void, void, void> {
+  const run = async (context: StepContext, step: S) => context.give(step.output, await apply(context, step));
+  return {
+    messages: () => [],
+    rounds: () => 0,
+    client: { offline: async (context, step) => (context.isSealed(step.output) ? undefined : run(context, step)) },
+    server: { offline: async () => undefined, online: run },
+    provider: { offline: run },
+  };
+}
+
+export const add = local<AddStep>(async (context, step) => {
+  const out = context.memory.words(context.elements(step.output));
+  const [first, ...rest] = step.inputs;
+  await context.compute.run('scaleWords', [out, context.value(first!), step.factors[0]!], out.length, { grain: 32 });
+  for (const [i, input] of rest.entries()) {
+    await context.compute.run('addScaledWords', [out, context.value(input), step.factors[i + 1]!], out.length, { grain: 32 });
+  }
+  return out;
+});
+
+export const concat = local<ConcatStep>(async (context, step) => {
+  const out = context.memory.words(context.elements(step.output));
+  const outer = context.program.tensors[step.output]!.shape.slice(0, step.axis).reduce((a, b) => a * b, context.batch);
+  const row = out.length / outer;
+  let at = 0;
+  for (const input of step.inputs) {
+    const words = context.value(input);
+    const width = words.length / outer;
+    for (let o = 0; o < outer; o++) out.set(words.subarray(o * width, (o + 1) * width), o * row + at);
+    at += width;
+  }
+  return out;
+});
+
+/** Source position of every element of a view within one image, -1 where it is filled with 0. */
+export function viewIndex({ inputShape, axes }: ViewStep): Int32Array {
+  const strides = inputShape.map((_, i) => inputShape.slice(i + 1).reduce((a, b) => a * b, 1));
+  const index = new Int32Array(axes.reduce((product, { size }) => product * size, 1));
+  const place = (dimension: number, from: number, span: number, base: number): void => {
+    const axis = axes[dimension];
+    if (!axis) {
+      index[from] = base;
+      return;
+    }
+    const inner = span / axis.size;
+    for (let i = 0; i < axis.size; i++) {
+      const at = axis.start + axis.step * i;
+      const outside = base < 0 || at < 0 || at >= inputShape[axis.axis]!;
+      if (outside) index.fill(-1, from + i * inner, from + (i + 1) * inner);
+      else place(dimension + 1, from + i * inner, inner, base + at * strides[axis.axis]!);
+    }
+  };
+  if (index.length > 0) place(0, 0, index.length, 0);
+  return index;
+}
+
+const isReshape = ({ inputShape, axes }: ViewStep): boolean =>
+  axes.length === inputShape.length &&
+  axes.every(({ axis, start, step, size }, i) => axis === i && start === 0 && step === 1 && size === inputShape[i]);
+
+export const view = local<ViewStep>(async (context, step) => {
+  const out = context.memory.words(context.elements(step.output));
+  const input = context.value(step.input);
+  if (isReshape(step)) {
+    out.set(input);
+    return out;
+  }
+  const index = context.cached('view', () => {
+    const one = viewIndex(step);
+    const heap = context.compute.words(one.length);
+    heap.set(one);
+    return heap;
+  });
+  const size = out.length / context.batch;
+  const read = input.length / context.batch;
+  for (let image = 0; image < context.batch; image++) {
+    const [to, from] = [out.subarray(image * size, (image + 1) * size), input.subarray(image * read, (image + 1) * read)];
+    await context.compute.run('gatherWords', [to, from, index], size, { grain: 32 });
+  }
+  return out;
+});
+
+export const sumpool = local<SumPoolStep>(async (context, step) => {
+  const out = context.memory.words(context.elements(step.output));
+  await sumPool(context.compute, step.geometry, context.value(step.input), context.batch, out);
+  const { multipliers } = step;
+  if (!multipliers) return out;
+  const factors = context.cached('multipliers', () => {
+    const words = context.compute.words(multipliers.length);
+    words.set(multipliers);
+    return words;
+  });
+  await context.compute.run('multiplyPeriodic', [out, factors, factors.length], out.length, { grain: 32 });
+  return out;
+});

@@ -1,0 +1,173 @@
+// MaxPool as a tournament of max(a, b) = b + relu(a - b), columns first and rows after: a 3 × 3 window with stride 2 costs 6 comparisons
+// instead of 8, as neighbouring windows share their column maxima, and log2 of each side in rounds either way.
+//
+// Every difference is opened under a fresh mask of its own (relu.ts draws it): overlapping windows open the same value in several
+// differences, and without it the client would read off differences of activations exactly. Roles, formulas and simulators of a single
+// round are those of relu.ts with no truncation; the rest is local.
+import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
+import type { MaxPoolStep, ReluStep } from '../../model/program.js';
+import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
+import { relu } from './relu.js';
+
+/** One round: how many differences are compared at once. */
+interface Round {
+  readonly pass: number;
+  /** Candidates a window has before the round; pairs of them play, an odd last one waits. */
+  readonly candidates: number;
+  readonly outputs: number;
+}
+
+const pairs = (round: Round): number => (round.candidates >> 1) * round.outputs;
+
+function roundsOf(step: MaxPoolStep, batch: number): Round[] {
+  return maxPoolPasses(step.geometry).flatMap(({ kernel, outputs }, pass) => {
+    const rounds: Round[] = [];
+    for (let candidates = kernel; candidates > 1; candidates = Math.ceil(candidates / 2))
+      rounds.push({ pass, candidates, outputs: outputs * batch });
+    return rounds;
+  });
+}
+
+/** The step a round is to relu.ts: no truncation, tensor 0 in, tensor 1 out, sizes given by the round. */
+function roundStep(step: MaxPoolStep): ReluStep {
+  return { kind: 'relu', name: step.name, input: 0, output: 1, truncateBits: 0, window: step.window };
+}
+
+function roundEnvironment(environment: CostEnvironment, round: Round): CostEnvironment {
+  return { program: environment.program, batch: environment.batch, isSealed: () => true, elements: () => pairs(round) };
+}
+
+interface Nested {
+  readonly context: StepContext;
+  readonly output: () => Int32Array;
+}
+
+/** A round's own view of the step: its messages and draws are numbered apart, its input and output are arrays. */
+function nested(context: StepContext, round: Round, index: number, input?: Int32Array): Nested {
+  let output: Int32Array | undefined;
+  const offset = index * roundStride;
+  return {
+    context: {
+      ...context,
+      ...roundEnvironment(context, round),
+      value: () => input!,
+      give: (_, words) => {
+        output = words;
+      },
+      send: (to, name, payload) => context.send(to, name + offset, payload),
+      receive: (from, name, bytes) => context.receive(from, name + offset, bytes),
+      draw: (peer, part, out) => context.draw(peer, part + offset, out),
+      cached: (key, make) => context.cached(`${index}/${key}`, make),
+    },
+    output: () => output!,
+  };
+}
+
+function messages(step: MaxPoolStep, environment: CostEnvironment): MessageSize[] {
+  return roundsOf(step, environment.batch).flatMap((round, index) =>
+    relu.messages(roundStep(step), roundEnvironment(environment, round)).map((m) => ({ ...m, name: m.name + index * roundStride })),
+  );
+}
+
+/** Candidates of every window side by side: [candidate][batch, outputs of the pass]. */
+async function gather(context: StepContext, pass: PoolPass, number: number, source: Int32Array): Promise<Int32Array> {
+  const { compute, memory, batch } = context;
+  const index = context.cached(`pass${number}`, () => {
+    const list = compute.words(pass.kernel * pass.outputs * batch);
+    for (let at = 0, candidate = 0; candidate < pass.kernel; candidate++) {
+      for (let image = 0; image < batch; image++) {
+        for (let o = 0; o < pass.outputs; o++) list[at++] = image * pass.inputs + pass.source(o, candidate);
+      }
+    }
+    return list;
+  });
+  const out = memory.words(index.length);
+  await compute.run('gatherWords', [out, source, index], index.length, { grain: 32 });
+  return out;
+}
+
+/** Plays all rounds on one party's values; `play` gives the party's part of relu(a - b) from its part of a - b. */
+async function tournament(
+  context: StepContext,
+  step: MaxPoolStep,
+  play: (round: Round, index: number, difference: Int32Array) => Promise<Int32Array>,
+): Promise<void> {
+  const { compute, memory } = context;
+  const passes = maxPoolPasses(step.geometry);
+  let values = context.value(step.input);
+  let index = 0;
+  for (const [number, pass] of passes.entries()) {
+    values = await gather(context, pass, number, values);
+    const outputs = pass.outputs * context.batch;
+    for (let candidates = pass.kernel; candidates > 1; candidates = Math.ceil(candidates / 2), index++) {
+      const round = { pass: number, candidates, outputs };
+      const half = pairs(round);
+      const [a, b] = [values.subarray(0, half), values.subarray(half, 2 * half)];
+      const difference = memory.words(half);
+      await compute.run('subWords', [difference, a, b], half, { grain: 32 });
+      const won = await play(round, index, difference);
+      const next = memory.words(half + (candidates & 1) * outputs);
+      await compute.run('addWords', [next, b, won], half, { grain: 32 });
+      next.set(values.subarray(2 * half), half);
+      memory.free(difference, values);
+      values = next;
+    }
+  }
+  if (passes.length === 0) {
+    const copy = memory.words(values.length);
+    copy.set(values);
+    values = copy;
+  }
+  context.give(step.output, values);
+}
+
+async function clientOffline(context: StepContext, step: MaxPoolStep): Promise<unknown[]> {
+  const materials: unknown[] = [];
+  const play = async (round: Round, index: number) => {
+    const own = nested(context, round, index);
+    materials.push(await relu.client.offline(own.context, roundStep(step)));
+    return own.output();
+  };
+  if (context.isSealed(step.input)) {
+    for (const [index, round] of roundsOf(step, context.batch).entries()) await play(round, index);
+  } else await tournament(context, step, play);
+  return materials;
+}
+
+async function providerOffline(context: StepContext, step: MaxPoolStep): Promise<void> {
+  await tournament(context, step, async (round, index, difference) => {
+    const own = nested(context, round, index, difference);
+    await relu.provider.offline(own.context, roundStep(step));
+    return own.output();
+  });
+}
+
+async function serverOffline(context: StepContext, step: MaxPoolStep): Promise<unknown[]> {
+  const materials: unknown[] = [];
+  for (const [index, round] of roundsOf(step, context.batch).entries()) {
+    materials.push(await relu.server.offline(nested(context, round, index).context, roundStep(step)));
+  }
+  return materials;
+}
+
+async function serverOnline(context: StepContext, step: MaxPoolStep, materials: unknown[]): Promise<void> {
+  await tournament(context, step, async (round, index, difference) => {
+    const own = nested(context, round, index, difference);
+    await relu.server.online!(own.context, roundStep(step), materials[index] as never);
+    return own.output();
+  });
+}
+
+async function clientOnline(context: StepContext, step: MaxPoolStep, materials: unknown[]): Promise<void> {
+  for (const [index, round] of roundsOf(step, context.batch).entries()) {
+    await relu.client.online!(nested(context, round, index).context, roundStep(step), materials[index] as never);
+  }
+}
+
+export const maxpool: Operation<MaxPoolStep, unknown[], unknown[], void> = {
+  messages,
+  rounds: (step, environment) => 4 * roundsOf(step, environment.batch).length,
+  client: { offline: clientOffline, online: clientOnline },
+  server: { offline: serverOffline, online: serverOnline },
+  provider: { offline: providerOffline },
+};
