@@ -52,7 +52,7 @@ export function flipDigit(table: usize, words: usize, position: i32, g: i32, beg
   for (let j = begin; j < end; j++) {
     const at = (<usize>j << g) + ((load<u32>(words + (<usize>j << 2)) >> position) & mask);
     const p = table + (at >> 3);
-    store<u8>(p, load<u8>(p) ^ <u8>(1 << (<u32>at & 7)));
+    store<u8>(p, load<u8>(p) ^ <u8>(<u32>1 << (<u32>at & 7)));
   }
 }
 
