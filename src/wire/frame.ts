@@ -1,0 +1,51 @@
+// A message on the wire: a 12-byte label, then the payload. Not here: what the labels mean.
+import { type Label, labelBytes, type Phase } from './channel.js';
+import { garbage } from './failures.js';
+
+const phases: readonly Phase[] = ['setup', 'offline', 'online'];
+
+export interface Frame {
+  readonly label: Label;
+  readonly depth: number;
+  readonly phase: Phase;
+  readonly payload: Uint8Array;
+}
+
+/**
+ * Label and a copy of the payload, as one array: inference u32, step u16, name u16, depth u16, phase u8, zero u8, little endian.
+ * Throws RangeError when a field does not fit.
+ */
+export function encodeFrame(label: Label, payload: Uint8Array, phase: Phase, depth: number): Uint8Array<ArrayBuffer> {
+  checkField('inference', label.inference, 2 ** 32);
+  checkField('step', label.step, 2 ** 16);
+  checkField('name', label.name, 2 ** 16);
+  checkField('depth', depth, 2 ** 16);
+  const frame = new Uint8Array(labelBytes + payload.length);
+  const header = new DataView(frame.buffer);
+  header.setUint32(0, label.inference, true);
+  header.setUint16(4, label.step, true);
+  header.setUint16(6, label.name, true);
+  header.setUint16(8, depth, true);
+  header.setUint8(10, phases.indexOf(phase));
+  frame.set(payload, labelBytes);
+  return frame;
+}
+
+/** Reads what a peer sent; the payload is a view of `bytes`. Throws PeerError when it is not a frame. */
+export function decodeFrame(bytes: Uint8Array): Frame {
+  if (bytes.length < labelBytes) throw garbage(`a message of ${bytes.length} bytes, shorter than its ${labelBytes}-byte label`);
+  const header = new DataView(bytes.buffer, bytes.byteOffset, labelBytes);
+  const phase = phases[header.getUint8(10)];
+  if (phase === undefined || header.getUint8(11) !== 0) throw garbage('a message whose label cannot be read');
+  return {
+    label: { inference: header.getUint32(0, true), step: header.getUint16(4, true), name: header.getUint16(6, true) },
+    depth: header.getUint16(8, true),
+    phase,
+    payload: bytes.subarray(labelBytes),
+  };
+}
+
+function checkField(field: string, value: number, end: number): void {
+  if (!Number.isInteger(value) || value < 0 || value >= end)
+    throw new RangeError(`"${field}" expected an integer below ${end}, got ${value}`);
+}
