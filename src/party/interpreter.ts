@@ -28,8 +28,8 @@ export interface PartyState {
 export interface Inference {
   readonly number: number;
   readonly batch: number;
-  /** A context for one of the ends, which are numbered after the steps: 0 the input, 1 the output. */
-  end(which: 0 | 1, phase: RunPhase, depth: number): EndContext;
+  /** A context for one of the ends, which are numbered after the steps: 0 the input, 1 the output. `waitSeconds` is how long it waits for messages. */
+  end(which: 0 | 1, phase: RunPhase, depth: number, waitSeconds?: number): EndContext;
   /** Runs one phase of every step; `depth` is the clock at which the input (or, offline, everything) is there. Returns the last clock. */
   steps(phase: RunPhase, depth: number): Promise<number>;
   /** The longest chain seen so far in each phase. */
@@ -64,8 +64,8 @@ export function openInference(party: PartyState, number: number, batch: number):
   const values: Values = { words: new Map(), readers: countReaders(program) };
   const rounds = { offline: 0, online: 0 };
   const materials = new Map<number, unknown>();
-  const contextOf = (step: number, phase: RunPhase, depth: number) =>
-    stepContext(party, environment, memory, values, { number, step, phase, depth, rounds });
+  const contextOf = (step: number, phase: RunPhase, depth: number, waitSeconds?: number) =>
+    stepContext(party, environment, memory, values, { number, step, phase, depth, rounds, waitSeconds });
 
   const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
     const { context, clock } = contextOf(index, phase, depth);
@@ -83,7 +83,7 @@ export function openInference(party: PartyState, number: number, batch: number):
     number,
     batch,
     rounds,
-    end: (which, phase, depth) => contextOf(program.steps.length + which, phase, depth),
+    end: (which, phase, depth, waitSeconds) => contextOf(program.steps.length + which, phase, depth, waitSeconds),
     async steps(phase, depth) {
       const clocks = new Map<TensorId, Promise<number>>([[program.input, Promise.resolve(depth)]]);
       const running = program.steps.map((step, index) => {
@@ -127,6 +127,7 @@ interface Position {
   readonly phase: RunPhase;
   readonly depth: number;
   readonly rounds: Record<RunPhase, number>;
+  readonly waitSeconds: number | undefined;
 }
 
 function stepContext(party: PartyState, environment: CostEnvironment, memory: Scope, values: Values, at: Position): EndContext {
@@ -155,11 +156,12 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
     },
     send(to, name, payload) {
       seen(clock + 1);
-      channel(to).send({ inference: at.number, step: at.step, name }, new Uint8Array(payload), at.phase, clock + 1);
+      channel(to).send({ inference: at.number, step: at.step, name }, payload, at.phase, clock + 1);
     },
     async receive(from, name, bytes) {
       const label = { inference: at.number, step: at.step, name };
-      const message = await channel(from).receive(label, { maxBytes: bytes });
+      const wait = at.waitSeconds === undefined ? {} : { waitSeconds: at.waitSeconds };
+      const message = await channel(from).receive(label, { maxBytes: bytes, ...wait });
       if (message.payload.length !== bytes) throw wrongSize(party, from, at, name, bytes, message.payload.length);
       clock = Math.max(clock, message.depth);
       seen(message.depth);

@@ -1,0 +1,227 @@
+// The data owner: opens a session with server and provider, prepares inferences, and runs them on its pictures. Runs in Node and in browsers.
+import { PeerError, UsageError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { decodeProgram, programHash } from '../model/files.js';
+import type { Program } from '../model/program.js';
+import { controlNames } from '../protocol/control.js';
+import { createKeyPair } from '../random/seeds.js';
+import { decodeFixed, encodeFixed } from '../ring/fixed.js';
+import type { Channel } from '../wire/channel.js';
+import { type Inference, openInference, type PartyState } from './interpreter.js';
+import { freeCache, type InferenceReport, pairStreams, partyState, secondsSince, suites, type Traffic } from './session.js';
+import * as setup from './setup.js';
+import { differenceBytes, differenceTable, type WeightTable } from './weights.js';
+
+export interface ClientOptions {
+  readonly compute: Compute;
+  /** Protocol suite; the server must have it. Default "masked". */
+  readonly suite?: string;
+  /** Links to the two others. Both belong to the session from here on. */
+  readonly server: Channel;
+  readonly provider: Channel;
+  /** Hash the program must have; PeerError when the server offers another. */
+  readonly pinnedHash?: string;
+}
+
+/** What an inference gave: per image the decoded outputs (logits), in the order of the batch. */
+export interface InferenceResult {
+  readonly outputs: readonly Float32Array[];
+  readonly report: InferenceReport;
+}
+
+/** Material for one inference that has not run yet. It serves once. */
+export interface PreparedInference {
+  readonly batch: number;
+  /**
+   * Runs the online phase. `images` holds batch × input values (NCHW, preprocessed). Throws DataError for a value outside the input's range,
+   * UsageError for a wrong length or a second use; PeerError when a party fails.
+   */
+  infer(images: Float32Array): Promise<InferenceResult>;
+  /** Gives the material up, unused. */
+  discard(): void;
+}
+
+export interface ClientSession {
+  readonly program: Program;
+  readonly hash: string;
+  readonly info: setup.ModelInfo;
+  readonly setupSeconds: number;
+  readonly traffic: { readonly server: Traffic; readonly provider: Traffic };
+  /** The offline phase for a batch of images. Any number may be prepared ahead, within the server's limit. */
+  prepare(batch?: number): Promise<PreparedInference>;
+  /** Offline and online in one go. */
+  infer(images: Float32Array, batch?: number): Promise<InferenceResult>;
+  close(): Promise<void>;
+}
+
+/** Opens a session. Rejects with PeerError when a party cannot be reached, speaks another version or offers another program than pinned. */
+export async function openClientSession(options: ClientOptions): Promise<ClientSession> {
+  const start = performance.now();
+  try {
+    const { party, weights, hash, info } = await greet(options);
+    return clientSession(options, party, weights, { hash, info, setupSeconds: secondsSince(start) });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : 'the session could not be opened';
+    options.server.close(reason);
+    options.provider.close(reason);
+    throw error;
+  }
+}
+
+async function greet({ compute, server, provider, suite: suiteName = 'masked', pinnedHash }: ClientOptions) {
+  const { setupNames, protocolVersion: version } = setup;
+  const suite = suites[suiteName];
+  if (!suite)
+    throw new UsageError(`there is no protocol suite "${suiteName}"`, {
+      code: 'unknown-suite',
+      hint: `suites: ${Object.keys(suites).join(', ')}`,
+    });
+  setup.sendJson(server, setupNames.hello, { version, suite: suiteName });
+  const welcome = await setup.receiveJson(server, setupNames.welcome, 'server', setup.serverWelcomeSchema);
+  const bytes = await setup.receiveSetup(server, setupNames.program, setup.maxProgramBytes);
+  const program = await decodeProgram(bytes);
+  const hash = await programHash(program);
+  if (hash !== welcome.hash || (pinnedHash !== undefined && hash !== pinnedHash)) {
+    throw new PeerError(`the server's program has hash ${hash.slice(0, 16)}…, expected ${(pinnedHash ?? welcome.hash).slice(0, 16)}…`, {
+      code: 'wrong-program',
+      hint: 'ask the model owner which program it serves, and pin that one with --program',
+    });
+  }
+  const keys = await createKeyPair();
+  setup.sendJson(provider, setupNames.hello, {
+    version,
+    role: 'client',
+    session: welcome.session,
+    publicKey: setup.toHex(keys.publicKey),
+    hash,
+  });
+  const joined = await setup.receiveJson(provider, setupNames.welcome, 'provider', setup.providerWelcomeSchema);
+  const secret = await keys.agree(setup.fromHex(joined.publicKey));
+  const streams = await pairStreams(compute, secret, setup.fromHex(welcome.session), 'client-provider');
+  const weights = await differenceTable(compute, program, (step, position) =>
+    setup.receiveSetup(server, setupNames.difference, differenceBytes(step, program.ringBits), position),
+  );
+  const party = partyState('client', suite, program, compute, { server, provider }, { provider: streams }, weights);
+  return { party, weights, hash, info: welcome.info };
+}
+
+type About = Pick<ClientSession, 'hash' | 'info' | 'setupSeconds'>;
+
+function clientSession({ server, provider }: ClientOptions, party: PartyState, weights: WeightTable, about: About): ClientSession {
+  const active = new Set<Promise<unknown>>();
+  let requests = 0;
+  let closed = false;
+  // A party that leaves ends the session: whatever waits on the other one would wait in vain.
+  server.ended.then(() => provider.close('the server has left'));
+  provider.ended.then(() => {
+    if (!closed) server.close('the provider has left');
+  });
+  const track = <T>(work: Promise<T>): Promise<T> => {
+    active.add(work);
+    const done = () => void active.delete(work);
+    work.then(done, done);
+    return work;
+  };
+  const prepare = (batch = 1) => track(prepareInference(party, ++requests, batch, track));
+  return {
+    ...about,
+    program: party.program,
+    traffic: { server, provider },
+    prepare,
+    infer: async (images, batch = 1) => (await prepare(batch)).infer(images),
+    async close() {
+      if (closed) return;
+      closed = true;
+      server.close();
+      provider.close();
+      await Promise.allSettled(active);
+      weights.free();
+      freeCache(party);
+    },
+  };
+}
+
+type Track = <T>(work: Promise<T>) => Promise<T>;
+
+async function prepareInference(party: PartyState, request: number, batch: number, track: Track): Promise<PreparedInference> {
+  if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`a batch has at least one image, got ${batch}`, { code: 'bad-batch' });
+  const { ends } = party.suite;
+  const server = party.channels.server!;
+  const start = performance.now();
+  server.send({ inference: request, step: 0, name: controlNames.request }, setup.u32(batch), 'offline', 1);
+  const numbered = await server.receive({ inference: request, step: 0, name: controlNames.number }, { maxBytes: 4 });
+  const inference = openInference(party, setup.readU32(numbered.payload, 0), batch);
+  try {
+    const inputMask = await ends.drawInputMask(inference.end(0, 'offline', numbered.depth).context, 'provider');
+    const clock = await inference.steps('offline', numbered.depth);
+    const outputMask = await ends.drawOutputMask(inference.end(1, 'offline', clock).context);
+    const ready = await server.receive({ inference: inference.number, step: 0, name: controlNames.ready }, { maxBytes: 0 });
+    inference.rounds.offline = Math.max(inference.rounds.offline, ready.depth);
+    const offline = secondsSince(start);
+    return preparedInference(party, inference, { inputMask, outputMask }, offline, track);
+  } catch (error) {
+    inference.finish();
+    throw error;
+  }
+}
+
+interface Masks {
+  readonly inputMask: Int32Array;
+  readonly outputMask: Int32Array;
+}
+
+function preparedInference(party: PartyState, inference: Inference, masks: Masks, offlineSeconds: number, track: Track): PreparedInference {
+  const { program } = party;
+  const input = program.tensors[program.input]!;
+  let used = false;
+  /** The ledger: material is struck off before the first byte that depends on it leaves, and never comes back. */
+  const consume = () => {
+    if (used)
+      throw new UsageError('this prepared inference was used before', { code: 'used-twice', hint: 'prepare a new one for every batch' });
+    used = true;
+  };
+  return {
+    batch: inference.batch,
+    infer(images) {
+      const expected = input.shape.reduce((a, b) => a * b, inference.batch);
+      if (images.length !== expected) {
+        throw new UsageError(
+          `"images" expected ${inference.batch} × ${input.shape.join(' × ')} = ${expected} values, got ${images.length}`,
+          { code: 'bad-shape' },
+        );
+      }
+      const encoded = encodeFixed(images, input.scale, program.ringBits);
+      consume();
+      return track(runOnline(party, inference, masks, encoded, offlineSeconds));
+    },
+    discard() {
+      if (used) return;
+      consume();
+      inference.finish();
+    },
+  };
+}
+
+async function runOnline(
+  party: PartyState,
+  inference: Inference,
+  masks: Masks,
+  encoded: Int32Array,
+  offlineSeconds: number,
+): Promise<InferenceResult> {
+  const { program, suite } = party;
+  const start = performance.now();
+  try {
+    const first = inference.end(0, 'online', 0);
+    await suite.ends.sendInput(first.context, encoded, masks.inputMask);
+    const clock = await inference.steps('online', first.clock());
+    const words = await suite.ends.receiveOutput(inference.end(1, 'online', clock).context, masks.outputMask);
+    const values = decodeFixed(words, program.tensors[program.output]!.scale);
+    const size = values.length / inference.batch;
+    const outputs = Array.from({ length: inference.batch }, (_, i) => values.slice(i * size, (i + 1) * size));
+    const seconds = { offline: offlineSeconds, online: secondsSince(start) };
+    return { outputs, report: { inference: inference.number, batch: inference.batch, seconds, rounds: inference.rounds } };
+  } finally {
+    inference.finish();
+  }
+}

@@ -1,0 +1,256 @@
+// The helper: holds nothing, sees shapes only, and deals the correlated randomness of every inference before its input exists.
+import { PeerError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { decodeProgram, programHash } from '../model/files.js';
+import type { Program } from '../model/program.js';
+import { controlNames } from '../protocol/control.js';
+import type { Suite } from '../protocol/suite.js';
+import { createKeyPair, type KeyPair, randomEpoch } from '../random/seeds.js';
+import type { Channel } from '../wire/channel.js';
+import { openInference, type PartyState } from './interpreter.js';
+import { freeCache, type InferenceReport, pairStreams, partyState, secondsSince, suites, wrapSeed } from './session.js';
+import * as setup from './setup.js';
+import { dealerTable, type WeightTable } from './weights.js';
+
+export interface ProviderOptions {
+  readonly compute: Compute;
+  /** How long a server may wait for its client to join, and a session may rest. Default 600. */
+  readonly idleSeconds?: number;
+  /** The most sessions at a time. Default 64. */
+  readonly maxSessions?: number;
+  onInference?(report: InferenceReport): void;
+}
+
+export interface Provider {
+  /**
+   * Serves one link, a server's or a client's: the first message says which. Resolves when the link's session has ended in good order,
+   * rejects with what ended it otherwise.
+   */
+  serve(link: Channel): Promise<void>;
+}
+
+/** A client's link, handed to the session it names. */
+interface Joining {
+  readonly channel: Channel;
+  readonly publicKey: string;
+  readonly hash: string;
+}
+
+interface OpenSession {
+  join(client: Joining): void;
+  readonly ended: Promise<void>;
+}
+
+/** B of the models in use, packed; sessions of one loaded model share it. */
+interface DealerCache {
+  use(id: string, make: () => Promise<WeightTable>): Promise<WeightTable>;
+  release(id: string): void;
+}
+
+function dealerCache(): DealerCache {
+  const entries = new Map<string, { table: Promise<WeightTable>; users: number }>();
+  return {
+    use(id, make) {
+      const entry = entries.get(id) ?? { table: make(), users: 0 };
+      entry.users++;
+      entries.set(id, entry);
+      return entry.table;
+    },
+    release(id) {
+      const entry = entries.get(id);
+      if (!entry || --entry.users > 0) return;
+      entries.delete(id);
+      entry.table.then(
+        (table) => table.free(),
+        () => {},
+      );
+    },
+  };
+}
+
+export function createProvider(options: ProviderOptions): Provider {
+  const sessions = new Map<string, OpenSession>();
+  const dealers = dealerCache();
+  return {
+    async serve(link) {
+      try {
+        const hello = await setup.receiveJson(link, setup.setupNames.hello, 'client', setup.providerHelloSchema);
+        if (hello.role === 'client') {
+          const session = sessions.get(hello.session);
+          if (!session)
+            throw new PeerError('there is no such session, or its client is here already', {
+              code: 'no-session',
+              hint: 'connect to the server again',
+            });
+          sessions.delete(hello.session);
+          session.join({ channel: link, publicKey: hello.publicKey, hash: hello.hash });
+          await session.ended;
+        } else {
+          if (sessions.size >= (options.maxSessions ?? 64))
+            throw new PeerError('the provider has no session left', { code: 'too-many-sessions', hint: 'try again later' });
+          await serveServer(options, sessions, dealers, link, hello);
+        }
+      } catch (error) {
+        link.close(error instanceof Error ? error.message : 'the session failed');
+        throw error;
+      } finally {
+        link.close();
+      }
+    },
+  };
+}
+
+interface ServerHello {
+  readonly suite: string;
+  readonly publicKey: string;
+}
+
+/** One session from the server's hello to its end. */
+async function serveServer(
+  options: ProviderOptions,
+  sessions: Map<string, OpenSession>,
+  dealers: DealerCache,
+  server: Channel,
+  hello: ServerHello,
+): Promise<void> {
+  const suite = suites[hello.suite];
+  if (!suite) throw new PeerError(`there is no protocol suite "${hello.suite}"`, { code: 'unknown-suite' });
+  const session = randomEpoch();
+  const id = setup.toHex(session);
+  const keys = await createKeyPair();
+  let join!: (client: Joining) => void;
+  const client = new Promise<Joining>((resolve) => {
+    join = resolve;
+  });
+  let finish!: () => void;
+  const ended = new Promise<void>((resolve) => {
+    finish = resolve;
+  });
+  sessions.set(id, { join, ended });
+  let clientLink: Channel | undefined;
+  try {
+    setup.sendJson(server, setup.setupNames.welcome, {
+      version: setup.protocolVersion,
+      session: id,
+      publicKey: setup.toHex(keys.publicKey),
+    });
+    const secret = await keys.agree(setup.fromHex(hello.publicKey));
+    const model = await receiveModel(server, secret, session);
+    const joining = await firstOf(client, server, (options.idleSeconds ?? 600) * 1000);
+    clientLink = joining.channel;
+    await runSession(options, dealers, { suite, keys, secret, session, server, ...model }, joining);
+  } catch (error) {
+    clientLink?.close((error as Error).message);
+    throw error;
+  } finally {
+    sessions.delete(id);
+    clientLink?.close();
+    finish();
+  }
+}
+
+interface ReceivedModel {
+  readonly program: Program;
+  readonly hash: string;
+  readonly dealer: { readonly id: Uint8Array; readonly seed: Uint8Array };
+}
+
+async function receiveModel(server: Channel, secret: Uint8Array, session: Uint8Array): Promise<ReceivedModel> {
+  const program = await decodeProgram(await setup.receiveSetup(server, setup.setupNames.program, setup.maxProgramBytes));
+  const dealer = await setup.receiveSetup(server, setup.setupNames.dealer, 32);
+  if (dealer.length !== 32) throw new PeerError(`the server sent a dealer seed of ${dealer.length} bytes`, { code: 'wrong-size' });
+  return {
+    program,
+    hash: await programHash(program),
+    dealer: { id: dealer.slice(0, 16), seed: await wrapSeed(secret, session, dealer.slice(16)) },
+  };
+}
+
+/** The client, unless the server leaves or the time is up before. */
+function firstOf(client: Promise<Joining>, server: Channel, milliseconds: number): Promise<Joining> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new PeerError('the client did not join its session in time', { code: 'timeout' })), milliseconds);
+    const settle = (then: () => void) => {
+      clearTimeout(timer);
+      then();
+    };
+    client.then((joining) => settle(() => resolve(joining)));
+    server.ended.then((reason) => settle(() => reject(reason ?? new PeerError('the server has left', { code: 'peer-left' }))));
+  });
+}
+
+interface SessionState extends ReceivedModel {
+  readonly suite: Suite;
+  readonly keys: KeyPair;
+  readonly secret: Uint8Array;
+  readonly session: Uint8Array;
+  readonly server: Channel;
+}
+
+async function runSession(options: ProviderOptions, dealers: DealerCache, state: SessionState, client: Joining): Promise<void> {
+  const { compute } = options;
+  const { program, hash, dealer, keys, session, server } = state;
+  if (client.hash !== hash) {
+    throw new PeerError('client and server do not run the same program', {
+      code: 'wrong-program',
+      hint: 'the server must send both parties the same program',
+    });
+  }
+  setup.sendJson(client.channel, setup.setupNames.welcome, { version: setup.protocolVersion, publicKey: setup.toHex(keys.publicKey) });
+  const withClient = await pairStreams(compute, await keys.agree(setup.fromHex(client.publicKey)), session, 'client-provider');
+  const withServer = await pairStreams(compute, state.secret, session, 'server-provider');
+  const dealerId = setup.toHex(dealer.id) + hash;
+  const weights = await dealers.use(dealerId, () => dealerTable(compute, program, dealer));
+  const party = partyState(
+    'provider',
+    state.suite,
+    program,
+    compute,
+    { client: client.channel, server },
+    { client: withClient, server: withServer },
+    weights,
+  );
+  client.channel.ended.then(() => server.close());
+  try {
+    await dealInferences(options, party, server);
+  } finally {
+    dealers.release(dealerId);
+    freeCache(party);
+  }
+}
+
+/** Deals for every inference the server announces. Ends when the server leaves, or an inference fails. */
+async function dealInferences(options: ProviderOptions, party: PartyState, server: Channel): Promise<void> {
+  const running = new Set<Promise<void>>();
+  let failure: unknown;
+  try {
+    for (let request = 1; ; request++) {
+      const label = { inference: request, step: 0, name: controlNames.prepare };
+      const { payload, depth } = await server.receive(label, { maxBytes: 8, waitSeconds: options.idleSeconds ?? 600 });
+      const task = deal(options, party, setup.readU32(payload, 0), setup.readU32(payload, 1), depth).catch((error: unknown) => {
+        failure ??= error;
+        server.close((error as Error).message);
+      });
+      running.add(task);
+      task.finally(() => running.delete(task));
+    }
+  } catch (error) {
+    await Promise.allSettled(running);
+    if (failure !== undefined) throw failure;
+    if (!(error instanceof PeerError && error.code === 'peer-left')) throw error;
+  }
+}
+
+async function deal(options: ProviderOptions, party: PartyState, number: number, batch: number, depth: number): Promise<void> {
+  const start = performance.now();
+  const { ends } = party.suite;
+  const inference = openInference(party, number, batch);
+  try {
+    await ends.drawInputMask(inference.end(0, 'offline', depth).context, 'client');
+    await inference.steps('offline', depth);
+    await ends.dealOutput(inference.end(1, 'offline', depth).context);
+    options.onInference?.({ inference: number, batch, seconds: { offline: secondsSince(start), online: 0 }, rounds: inference.rounds });
+  } finally {
+    inference.finish();
+  }
+}

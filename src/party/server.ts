@@ -1,0 +1,192 @@
+// The model owner: loads a compiled model once, and serves one client a session with a provider link of its own, so that whatever goes
+// wrong ends that session alone.
+import { PeerError, type TesseraError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { encodeProgram, programHash } from '../model/files.js';
+import type { Program, ProgramWeights } from '../model/program.js';
+import { controlNames } from '../protocol/control.js';
+import { createKeyPair } from '../random/seeds.js';
+import type { Channel } from '../wire/channel.js';
+import { type Inference, openInference, type PartyState } from './interpreter.js';
+import { freeCache, type InferenceReport, pairStreams, partyState, secondsSince, suites, wrapSeed } from './session.js';
+import * as setup from './setup.js';
+import { readU32, u32 } from './setup.js';
+import { type Dealer, differences, newDealer, serverTable, type WeightTable } from './weights.js';
+
+/** A model ready to be served: W packed, B's seed drawn, D of every layer prepared. */
+export interface ServedModel {
+  readonly program: Program;
+  readonly bytes: Uint8Array;
+  readonly hash: string;
+  readonly info: setup.ModelInfo;
+  readonly weights: WeightTable;
+  readonly dealer: Dealer;
+  readonly differences: readonly Uint8Array[];
+}
+
+export interface ServerOptions {
+  readonly compute: Compute;
+  readonly model: ServedModel;
+  /** Opens a link to the provider, one for each session. */
+  connectProvider(): Promise<Channel>;
+  /** The most images a client may put into one batch. Default 64. */
+  readonly maxBatch?: number;
+  /** How many inferences of a session may be prepared and not yet run. Default 4. */
+  readonly maxPrepared?: number;
+  /** How long a client may stay silent between inferences. Default 600. */
+  readonly idleSeconds?: number;
+  onInference?(report: InferenceReport): void;
+}
+
+export interface Server {
+  /** Serves one client until it leaves. Resolves when the session has ended in good order, rejects with what ended it otherwise. */
+  serve(client: Channel): Promise<void>;
+}
+
+/** Prepares a model for serving. Throws DataError when program and weights do not belong together. */
+export async function loadModel(compute: Compute, program: Program, weights: ProgramWeights, info: setup.ModelInfo): Promise<ServedModel> {
+  const table = await serverTable(compute, program, weights);
+  const dealer = newDealer();
+  return {
+    program,
+    bytes: await encodeProgram(program),
+    hash: await programHash(program),
+    info,
+    weights: table,
+    dealer,
+    differences: await differences(compute, program, weights, dealer),
+  };
+}
+
+export function createServer(options: ServerOptions): Server {
+  let lastInference = 0;
+  return {
+    async serve(client) {
+      let provider: Channel | undefined;
+      try {
+        const hello = await setup.receiveJson(client, setup.setupNames.hello, 'client', setup.clientHelloSchema);
+        provider = await options.connectProvider();
+        const party = await openSession(options, client, provider, hello.suite);
+        try {
+          await serveInferences(options, party, client, provider, () => ++lastInference);
+        } finally {
+          freeCache(party);
+        }
+      } catch (error) {
+        const reason = (error as TesseraError).message;
+        client.close(reason);
+        throw error;
+      } finally {
+        provider?.close('the session has ended');
+        client.close();
+      }
+    },
+  };
+}
+
+/** Agrees on keys with the provider, gives it program and dealer seed, and sends the client what it needs once. */
+async function openSession({ compute, model }: ServerOptions, client: Channel, provider: Channel, suiteName: string): Promise<PartyState> {
+  const suite = suites[suiteName];
+  if (!suite) {
+    throw new PeerError(`the client asks for protocol suite "${suiteName}", which this server does not have`, {
+      code: 'unknown-suite',
+      hint: `suites here: ${Object.keys(suites).join(', ')}`,
+    });
+  }
+  const { setupNames, protocolVersion: version } = setup;
+  const keys = await createKeyPair();
+  setup.sendJson(provider, setupNames.hello, { version, role: 'server', suite: suiteName, publicKey: setup.toHex(keys.publicKey) });
+  const welcome = await setup.receiveJson(provider, setupNames.welcome, 'provider', setup.providerWelcomeSchema);
+  if (!welcome.session) throw new PeerError('the provider opened no session', { code: 'bad-hello' });
+  const session = setup.fromHex(welcome.session);
+  const secret = await keys.agree(setup.fromHex(welcome.publicKey));
+  setup.sendSetup(provider, setupNames.program, model.bytes);
+  const wrapped = await wrapSeed(secret, session, model.dealer.seed);
+  setup.sendSetup(provider, setupNames.dealer, new Uint8Array([...model.dealer.id, ...wrapped]));
+
+  setup.sendJson(client, setupNames.welcome, { version, suite: suiteName, session: welcome.session, hash: model.hash, info: model.info });
+  setup.sendSetup(client, setupNames.program, model.bytes);
+  for (const [position, difference] of model.differences.entries()) setup.sendSetup(client, setupNames.difference, difference, position);
+  const streams = await pairStreams(compute, secret, session, 'server-provider');
+  return partyState('server', suite, model.program, compute, { client, provider }, { provider: streams }, model.weights);
+}
+
+/** Takes the client's requests in order; several inferences may be on their way at once. Ends when the client leaves or one fails. */
+async function serveInferences(
+  options: ServerOptions,
+  party: PartyState,
+  client: Channel,
+  provider: Channel,
+  next: () => number,
+): Promise<void> {
+  const { maxBatch = 64, maxPrepared = 4, idleSeconds = 600 } = options;
+  const running = new Set<Promise<void>>();
+  let failure: unknown;
+  const lost = provider.ended.then((reason) => {
+    client.close('the provider has left');
+    throw reason ?? new PeerError('the provider has left', { code: 'peer-left' });
+  });
+  lost.catch(() => {});
+  try {
+    for (let request = 1; ; request++) {
+      while (running.size >= maxPrepared) await Promise.race(running);
+      const label = { inference: request, step: 0, name: controlNames.request };
+      const { payload, depth } = await Promise.race([client.receive(label, { maxBytes: 4, waitSeconds: idleSeconds }), lost]);
+      const batch = readU32(payload, 0);
+      if (batch < 1 || batch > maxBatch) {
+        throw new PeerError(`the client asks for a batch of ${batch} images, this server takes 1 to ${maxBatch}`, {
+          code: 'bad-batch',
+          hint: 'send smaller batches',
+        });
+      }
+      const number = next();
+      client.send({ inference: request, step: 0, name: controlNames.number }, u32(number), 'offline', depth + 1);
+      provider.send({ inference: request, step: 0, name: controlNames.prepare }, u32(number, batch), 'offline', depth + 1);
+      const task = runInference(options, party, number, batch, idleSeconds).catch((error: unknown) => {
+        failure ??= error;
+        client.close((error as Error).message);
+      });
+      running.add(task);
+      task.finally(() => running.delete(task));
+    }
+  } catch (error) {
+    // A client that hangs up between inferences is how a session ends.
+    const leaving = error instanceof PeerError && error.code === 'peer-left' && running.size === 0;
+    provider.close('the session has ended');
+    await Promise.allSettled(running);
+    if (failure !== undefined) throw failure;
+    if (!leaving) throw error;
+  }
+}
+
+async function runInference(options: ServerOptions, party: PartyState, number: number, batch: number, idleSeconds: number): Promise<void> {
+  const inference = openInference(party, number, batch);
+  try {
+    const offlineStart = performance.now();
+    const shift = await prepare(party, inference);
+    const offline = secondsSince(offlineStart);
+    const client = party.channels.client!;
+    client.send({ inference: number, step: 0, name: controlNames.ready }, new Uint8Array(0), 'offline', shift.clock + 1);
+    const seconds = await answer(party, inference, shift.words, idleSeconds);
+    const rounds = { offline: Math.max(inference.rounds.offline, shift.clock + 1), online: inference.rounds.online };
+    options.onInference?.({ inference: number, batch, seconds: { offline, online: seconds }, rounds });
+  } finally {
+    inference.finish();
+  }
+}
+
+async function prepare({ suite }: PartyState, inference: Inference): Promise<{ words: Int32Array | undefined; clock: number }> {
+  const end = inference.end(1, 'offline', 0);
+  const [words, clock] = await Promise.all([suite.ends.receiveOutputShift(end.context), inference.steps('offline', 0)]);
+  return { words, clock: Math.max(clock, end.clock(), inference.rounds.offline) };
+}
+
+/** Waits for the picture, which may take as long as the client likes within its idle time; returns the seconds from its arrival on. */
+async function answer({ suite }: PartyState, inference: Inference, shift: Int32Array | undefined, idleSeconds: number): Promise<number> {
+  const first = inference.end(0, 'online', 0, idleSeconds);
+  await suite.ends.receiveInput(first.context);
+  const start = performance.now();
+  const clock = await inference.steps('online', first.clock());
+  await suite.ends.sendOutput(inference.end(1, 'online', clock).context, shift);
+  return secondsSince(start);
+}

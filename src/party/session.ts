@@ -1,0 +1,59 @@
+// What the three roles share: keys of a session, the state an inference runs on, and the ledger of inferences.
+import type { Compute, HeapArray } from '../kernel/compute.js';
+import type { Program } from '../model/program.js';
+import { masked } from '../protocol/masked/suite.js';
+import type { Role, RunPhase } from '../protocol/operation.js';
+import type { Suite } from '../protocol/suite.js';
+import { deriveKey } from '../random/seeds.js';
+import { createStreams, type Streams } from '../random/streams.js';
+import type { Channel } from '../wire/channel.js';
+import type { PartyState } from './interpreter.js';
+import type { WeightTable } from './weights.js';
+
+/** The suites this build can run. A new suite is one line here. */
+export const suites: Readonly<Record<string, Suite>> = { masked };
+
+/** The stream two parties share in one session: their agreed secret, the session's id as the epoch. */
+export async function pairStreams(compute: Compute, secret: Uint8Array, session: Uint8Array, purpose: string): Promise<Streams> {
+  return createStreams(compute, await deriveKey(secret, `tessera ${purpose}`, session));
+}
+
+/** Pads the dealer's seed: the same call wraps and unwraps. */
+export async function wrapSeed(secret: Uint8Array, session: Uint8Array, seed: Uint8Array): Promise<Uint8Array> {
+  const pad = await deriveKey(secret, 'tessera dealer seed', session);
+  return seed.map((byte, i) => byte ^ pad[i]!);
+}
+
+export function partyState(
+  role: Role,
+  suite: Suite,
+  program: Program,
+  compute: Compute,
+  channels: PartyState['channels'],
+  streams: PartyState['streams'],
+  weights: WeightTable | undefined,
+): PartyState {
+  return { role, suite, program, compute, channels, streams, cache: new Map(), weights: (index) => weights!.layer(index) };
+}
+
+/** Frees what the party cached on the heap. */
+export function freeCache(party: PartyState): void {
+  for (const value of party.cache.values()) {
+    const parts = ArrayBuffer.isView(value) ? [value] : Object.values(value as object).filter((part) => ArrayBuffer.isView(part));
+    party.compute.free(...(parts as HeapArray[]));
+  }
+  party.cache.clear();
+}
+
+/** One finished inference, as a party's log and `run` report it. */
+export interface InferenceReport {
+  readonly inference: number;
+  readonly batch: number;
+  readonly seconds: Record<RunPhase, number>;
+  readonly rounds: Record<RunPhase, number>;
+}
+
+/** Traffic of one link end, by phase. */
+export type Traffic = Pick<Channel, 'sent' | 'received' | 'framingBytes'>;
+
+export const secondsSince = (start: number): number => (performance.now() - start) / 1000;

@@ -1,0 +1,140 @@
+// Weights as each party holds them: the server's W, the dealer's B from its seed, and the client's D = W - B. B lives as long as the weights
+// file is loaded: its id and seed are drawn then, so that no two D ever share a B (their difference would be W1 - W2).
+import { DataError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import type { ConvGeometry } from '../kernel/geometry.js';
+import { convolve, freeWeights, packWeights } from '../kernel/linear.js';
+import type { LinearStep, Program, ProgramWeights } from '../model/program.js';
+import type { LinearWeights } from '../protocol/operation.js';
+import { packedBytes } from '../protocol/packing.js';
+import { randomBytes } from '../random/seeds.js';
+import { createStreams } from '../random/streams.js';
+
+/** A model's packed weights on the heap, and how to give them back. */
+export interface WeightTable {
+  layer(index: number): LinearWeights;
+  free(): void;
+}
+
+export const linearSteps = (program: Program): LinearStep[] => program.steps.filter((step): step is LinearStep => step.kind === 'linear');
+
+export const weightCount = (g: ConvGeometry): number => g.outputChannels * (g.inputChannels / g.groups) * g.kernelHeight * g.kernelWidth;
+
+/** Bytes of a layer's D on the wire. */
+export const differenceBytes = (step: LinearStep, ringBits: number): number => packedBytes(weightCount(step.geometry), ringBits);
+
+/** Packs one word array a layer, in the order of {@link linearSteps}; `next` may reuse its array. */
+async function table(
+  compute: Compute,
+  program: Program,
+  next: (step: LinearStep, position: number) => Promise<{ words: Int32Array; bias?: Int32Array }>,
+): Promise<WeightTable> {
+  const layers = new Map<number, LinearWeights>();
+  const frees: (() => void)[] = [];
+  for (const [position, step] of linearSteps(program).entries()) {
+    const { words, bias } = await next(step, position);
+    const packed = await packWeights(compute, step.geometry, words);
+    const heapBias = bias ? compute.words(bias.length) : undefined;
+    heapBias?.set(bias!);
+    frees.push(() => {
+      freeWeights(compute, packed);
+      if (heapBias) compute.free(heapBias);
+    });
+    layers.set(step.weights, {
+      convolve: (input, batch, output, addend) =>
+        convolve(compute, packed, input, batch, output, { ...(heapBias ? { bias: heapBias } : {}), ...(addend ? { addend } : {}) }),
+    });
+  }
+  return {
+    layer(index) {
+      const found = layers.get(index);
+      if (!found) throw new RangeError(`no weights for layer ${index}`);
+      return found;
+    },
+    free() {
+      for (const free of frees) free();
+    },
+  };
+}
+
+/** Which B a session uses: its id (public) and the seed it is expanded from (server and provider only). */
+export interface Dealer {
+  readonly id: Uint8Array;
+  readonly seed: Uint8Array;
+}
+
+export const newDealer = (): Dealer => ({ id: randomBytes(16), seed: randomBytes(16) });
+
+/** A layer's B, drawn from the dealer's stream: every layer once. */
+function dealerWords(compute: Compute, dealer: Dealer): (step: LinearStep, position: number) => Promise<Int32Array> {
+  const streams = createStreams(compute, dealer.seed);
+  return async (step, position) => {
+    const words = compute.words(weightCount(step.geometry));
+    await streams.draw({ inference: 0, step: position, tensor: 0 }, words);
+    return words;
+  };
+}
+
+/** The provider's B. */
+export async function dealerTable(compute: Compute, program: Program, dealer: Dealer): Promise<WeightTable> {
+  const draw = dealerWords(compute, dealer);
+  let last: Int32Array | undefined;
+  const made = await table(compute, program, async (step, position) => {
+    if (last) compute.free(last);
+    last = await draw(step, position);
+    return { words: last };
+  });
+  if (last) compute.free(last);
+  return made;
+}
+
+/** The server's W with its biases. Throws DataError when the weights do not fit the program. */
+export function serverTable(compute: Compute, program: Program, weights: ProgramWeights): Promise<WeightTable> {
+  return table(compute, program, async (step) => {
+    const layer = weights.layers[step.weights];
+    if (layer?.weights.length !== weightCount(step.geometry) || layer.bias.length !== step.geometry.outputChannels) {
+      throw new DataError(`the weights do not fit the program at layer "${step.name}"`, {
+        code: 'weights-mismatch',
+        where: step.name,
+        hint: 'compile the model again: program.bin and weights.bin must come from one run',
+      });
+    }
+    return { words: layer.weights, bias: layer.bias };
+  });
+}
+
+/** D = W - B of every layer, packed for the wire: made once a loaded model, sent once to each client. */
+export async function differences(compute: Compute, program: Program, weights: ProgramWeights, dealer: Dealer): Promise<Uint8Array[]> {
+  const draw = dealerWords(compute, dealer);
+  const all: Uint8Array[] = [];
+  for (const [position, step] of linearSteps(program).entries()) {
+    const b = await draw(step, position);
+    const w = compute.words(b.length);
+    w.set(weights.layers[step.weights]!.weights);
+    await compute.run('subWords', [w, w, b], b.length, { grain: 32 });
+    const bytes = differenceBytes(step, program.ringBits);
+    const packed = compute.bytes(bytes + 16);
+    await compute.run('packWords', [packed, w, program.ringBits], b.length, { grain: 128, costPerItem: 2 });
+    all.push(new Uint8Array(packed.subarray(0, bytes)));
+    compute.free(b, w, packed);
+  }
+  return all;
+}
+
+/** The client's D from the server's messages, in the order of the layers. */
+export async function differenceTable(
+  compute: Compute,
+  program: Program,
+  receive: (step: LinearStep, position: number) => Promise<Uint8Array>,
+): Promise<WeightTable> {
+  return table(compute, program, async (step, position) => {
+    const message = await receive(step, position);
+    const packed = compute.bytes(message.length + 16);
+    packed.set(message);
+    const heap = compute.words(weightCount(step.geometry));
+    await compute.run('unpackWords', [heap, packed, program.ringBits], heap.length, { grain: 128, costPerItem: 2 });
+    const words = Int32Array.from(heap);
+    compute.free(packed, heap);
+    return { words };
+  });
+}
