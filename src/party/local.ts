@@ -1,0 +1,84 @@
+// All three parties in one process over channels in memory: the first experience, the tests' workbench, and `run --parties memory`.
+import type { Compute } from '../kernel/compute.js';
+import type { Program, ProgramWeights } from '../model/program.js';
+import type { Role } from '../protocol/operation.js';
+import type { Channel } from '../wire/channel.js';
+import { memoryChannelPair } from '../wire/memory.js';
+import { type ClientSession, openClientSession } from './client.js';
+import { createProvider } from './provider.js';
+import { createServer, loadModel } from './server.js';
+import type { InferenceReport } from './session.js';
+import type { ModelInfo } from './setup.js';
+import type { LinkCounters } from './traffic.js';
+
+export interface LocalOptions {
+  readonly compute: Compute;
+  readonly program: Program;
+  readonly weights: ProgramWeights;
+  readonly info?: ModelInfo;
+  readonly suite?: string;
+  /** Wraps a party's end of a link, e.g. to shape or to record it. */
+  wrap?(channel: Channel, own: Role, peer: Role): Channel;
+}
+
+export interface LocalSession {
+  readonly client: ClientSession;
+  readonly counters: LinkCounters;
+  /** What server and provider reported of the inferences so far. */
+  readonly reports: Readonly<Record<'server' | 'provider', readonly InferenceReport[]>>;
+  close(): Promise<void>;
+}
+
+/**
+ * Opens a session between three parties in this process. They share one compute and nothing else.
+ * Throws DataError when the weights do not fit the program.
+ *
+ * @example
+ * const local = await openLocalSession({ compute, program, weights });
+ * const { outputs } = await local.client.infer(image);
+ * await local.close();
+ */
+export async function openLocalSession({
+  compute,
+  program,
+  weights,
+  info = { name: 'model' },
+  suite,
+  wrap,
+}: LocalOptions): Promise<LocalSession> {
+  const link = (a: Role, b: Role): [Channel, Channel] => {
+    const [first, second] = memoryChannelPair();
+    return wrap ? [wrap(first, a, b), wrap(second, b, a)] : [first, second];
+  };
+  const reports = { server: [] as InferenceReport[], provider: [] as InferenceReport[] };
+  const provider = createProvider({ compute, onInference: (report) => reports.provider.push(report) });
+  const model = await loadModel(compute, program, weights, info);
+  const [serverToProvider, providerToServer] = link('server', 'provider');
+  const [clientToServer, serverToClient] = link('client', 'server');
+  const [clientToProvider, providerToClient] = link('client', 'provider');
+  const server = createServer({
+    compute,
+    model,
+    connectProvider: () => Promise.resolve(serverToProvider),
+    onInference: (report) => reports.server.push(report),
+  });
+  const serving = [server.serve(serverToClient), provider.serve(providerToServer), provider.serve(providerToClient)];
+  const settled = Promise.allSettled(serving);
+  try {
+    const client = await openClientSession({ compute, server: clientToServer, provider: clientToProvider, ...(suite ? { suite } : {}) });
+    return {
+      client,
+      counters: { clientServer: clientToServer, clientProvider: clientToProvider, serverProvider: serverToProvider },
+      reports,
+      async close() {
+        await client.close();
+        await settled;
+        model.weights.free();
+      },
+    };
+  } catch (error) {
+    await settled;
+    model.weights.free();
+    throw error;
+  }
+}
