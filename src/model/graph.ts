@@ -41,6 +41,8 @@ export interface ReluNode extends NodeBase {
 export interface PreluNode extends NodeBase {
   readonly kind: 'prelu';
   readonly slopes: Float32Array;
+  /** Set by a spec: the sign is shared as in a block ReLU. */
+  readonly patches?: readonly Patch[];
 }
 
 export interface MaxPoolNode extends NodeBase {

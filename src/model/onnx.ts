@@ -177,10 +177,14 @@ function readNode(reader: Reader, node: OnnxNode, name: string, opset: number, u
       op: type,
       reason: standard ? 'no such op here; docs/operators.md lists those there are' : `domain ${node.domain}`,
     });
-    return skip();
+    skip();
+    return;
   }
   const inputs = node.input.map((i) => (i === '' ? undefined : reader.values.get(i)));
-  if (inputs.includes('unsupported')) return skip();
+  if (inputs.includes('unsupported')) {
+    skip();
+    return;
+  }
   try {
     const op = context(reader, node, name, opset, inputs as (Operand | undefined)[]);
     const results = entry.importer(op);

@@ -1,0 +1,136 @@
+// What a lowered graph's values look like on sample pictures: the ranges that scales and comparison windows are chosen from.
+
+import { UsageError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { forward } from './forward.js';
+import { type Graph, type GraphNode, type ReluNode, sizeOf, type ValueId } from './graph.js';
+import { eachPatch, eachTap, poolSizes } from './layout.js';
+
+export interface Range {
+  /** Greatest |x| seen. */
+  readonly maximum: number;
+  /** Root of the mean square. */
+  readonly rms: number;
+}
+
+export interface Ranges {
+  readonly values: ReadonlyMap<ValueId, Range>;
+  /** Greatest |sum over a patch|, also of y − cap, by the name of a ReLU; equals the greatest |y| where every patch is 1 × 1. */
+  readonly sums: ReadonlyMap<string, number>;
+  /** Greatest difference of two values in one window, by the name of a max pool. */
+  readonly differences: ReadonlyMap<string, number>;
+}
+
+export interface Calibration {
+  /** `count` pictures, NCHW, preprocessed as the network expects. */
+  readonly images: Float32Array;
+  readonly count: number;
+  /** Bits of headroom beyond the usual one over the greatest value seen (default 0). */
+  readonly marginBits?: number;
+}
+
+class Statistics {
+  maximum = 0;
+  squares = 0;
+  count = 0;
+}
+
+/** Runs the graph on the calibration pictures, a few at a time. Throws UsageError when there are none or their number is not `count`. */
+export async function measureRanges(compute: Compute, graph: Graph, calibration: Calibration): Promise<Ranges> {
+  const size = sizeOf(graph.input.shape);
+  const { images, count } = calibration;
+  if (count < 1 || images.length !== count * size) {
+    throw new UsageError(`calibration: ${images.length} numbers for ${count} pictures of ${size}`, {
+      code: 'bad-calibration',
+      where: 'calibration',
+      hint: 'give at least one picture, preprocessed as the network expects',
+    });
+  }
+  const statistics = new Map<ValueId, Statistics>();
+  const sums = new Map<string, number>();
+  const differences = new Map<string, number>();
+  const relus = new Map<ValueId, ReluNode[]>();
+  const pools = new Map<ValueId, Extract<GraphNode, { kind: 'maxpool' }>[]>();
+  for (const node of graph.nodes) {
+    const input = node.inputs[0]!;
+    if (node.kind === 'relu') relus.set(input, [...(relus.get(input) ?? []), node]);
+    if (node.kind === 'maxpool') pools.set(input, [...(pools.get(input) ?? []), node]);
+  }
+  const raise = (map: Map<string, number>, name: string, value: number): void => {
+    map.set(name, Math.max(map.get(name) ?? 0, value));
+  };
+  const observe = (id: ValueId, values: Float32Array, pictures: number): void => {
+    const s = statistics.get(id) ?? new Statistics();
+    statistics.set(id, s);
+    accumulate(s, values);
+    for (const relu of relus.get(id) ?? []) raise(sums, relu.name, greatestSum(relu, values, pictures));
+    for (const pool of pools.get(id) ?? []) raise(differences, pool.name, greatestDifference(pool.geometry, values, pictures));
+  };
+  const largest = graph.nodes.reduce((m, n) => Math.max(m, sizeOf(n.shape)), size);
+  const batch = Math.max(1, Math.min(count, Math.floor(2 ** 22 / largest)));
+  for (let from = 0; from < count; from += batch) {
+    const pictures = Math.min(batch, count - from);
+    await forward(compute, graph, images.subarray(from * size, (from + pictures) * size), pictures, observe);
+  }
+  const values = new Map([...statistics].map(([id, s]) => [id, { maximum: s.maximum, rms: Math.sqrt(s.squares / Math.max(1, s.count)) }]));
+  return { values, sums, differences };
+}
+
+function accumulate(s: Statistics, values: Float32Array): void {
+  let { maximum, squares } = s;
+  for (let i = 0; i < values.length; i++) {
+    const v = values[i]!;
+    squares += v * v;
+    if (v > maximum) maximum = v;
+    else if (-v > maximum) maximum = -v;
+  }
+  s.maximum = maximum;
+  s.squares = squares;
+  s.count += values.length;
+}
+
+function greatestSum(relu: ReluNode, values: Float32Array, pictures: number): number {
+  const cap = relu.cap ?? 0;
+  let greatest = 0;
+  const see = (sum: number, n: number): void => {
+    greatest = Math.max(greatest, Math.abs(sum), Math.abs(sum - n * cap));
+  };
+  if (relu.patches === undefined) {
+    for (let i = 0; i < values.length; i++) see(values[i]!, 1);
+    return greatest;
+  }
+  const [channels, height = 1, width = 1] = relu.shape as [number, number?, number?];
+  for (let n = 0; n < pictures; n++) {
+    relu.patches.forEach((patch, c) => {
+      if (patch[0] === 0 || patch[1] === 0) return;
+      const base = (n * channels + c) * height * width;
+      eachPatch(height, width, patch, (top, bottom, left, right) => {
+        let sum = 0;
+        for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += values[base + y * width + x]!;
+        see(sum, (bottom - top) * (right - left));
+      });
+    });
+  }
+  return greatest;
+}
+
+function greatestDifference(g: Parameters<typeof eachTap>[0], values: Float32Array, pictures: number): number {
+  const size = poolSizes(g);
+  let greatest = 0;
+  for (let n = 0; n < pictures; n++) {
+    let last = -1;
+    let low = 0;
+    let high = 0;
+    eachTap(g, (o, i) => {
+      const v = values[n * size.input + i]!;
+      if (o !== last) {
+        low = v;
+        high = v;
+        last = o;
+      } else if (v < low) low = v;
+      else if (v > high) high = v;
+      if (high - low > greatest) greatest = high - low;
+    });
+  }
+  return greatest;
+}

@@ -1,0 +1,301 @@
+// Graph → Program: lower, calibrate, choose scales and windows, round the weights.
+import { DataError, UsageError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { type Calibration, measureRanges, type Ranges } from './calibrate.js';
+import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
+import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
+import { splitOutputActivation } from './passes/reorder.js';
+import { simplify } from './passes/simplify.js';
+import type { Patch, Program, ProgramWeights, Step, TensorId, TensorInfo, Window } from './program.js';
+import { chooseScales, type Scales } from './scales.js';
+import { simulate } from './simulate.js';
+
+export interface CompileOptions {
+  /** Ring Z_{2^ringBits}, 16 to 32 (default 32). */
+  readonly ringBits?: number;
+  /** Patches of a spec, by layer name. */
+  readonly spec?: LayerPatches;
+  /** What the planner saves where it has a choice (default bytes). */
+  readonly objective?: 'bytes' | 'rounds';
+  /** Bits an activation has less than the most accurate choice (default {@link thriftBits}). */
+  readonly thriftBits?: number;
+}
+
+export interface CompileReport {
+  /** Calibration values outside the range or the window of their step, in the fixed-point simulation. */
+  readonly clipped: number;
+  readonly clippedByStep: readonly { readonly step: string; readonly values: number }[];
+  readonly fractionBits: { readonly activations: MinMax; readonly weights: MinMax };
+  /** Activation elements (ReLU, ReLU6, PReLU, LeakyReLU: one each). */
+  readonly drelus: number;
+  /** All sign tests. */
+  readonly comparisons: number;
+  readonly ranges: Ranges;
+}
+
+interface MinMax {
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface Compiled {
+  readonly program: Program;
+  readonly weights: ProgramWeights;
+  readonly report: CompileReport;
+}
+
+/**
+ * ResNet-20, 20 test pictures, k = 32: the greatest error of a logit is 0.018 with 0 bits, 0.019 with 1, 0.038 with 2, 0.078 with 3
+ * (truncation rounding at random, as the protocol does), and a comparison is 16.6, 15.6, 14.6, 13.6 bits wide on average.
+ */
+export const thriftBits = 1;
+
+/** Calibration pictures that are simulated again to count what leaves the range. */
+const simulatedPictures = 16;
+
+/**
+ * Compiles a graph for the three parties, with scales and windows chosen from calibration pictures.
+ *
+ * Throws DataError for a spec that does not fit or an op that cannot run privately, UsageError for a ring width outside 16…32.
+ */
+export async function compileGraph(
+  compute: Compute,
+  graph: Graph,
+  calibration: Calibration,
+  options: CompileOptions = {},
+): Promise<Compiled> {
+  const ringBits = options.ringBits ?? 32;
+  if (!Number.isInteger(ringBits) || ringBits < 16 || ringBits > 32) {
+    throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 32' });
+  }
+  const { graph: scores, activation } = splitOutputActivation(simplify(graph));
+  const lowered = lower(scores, options.spec);
+  const ranges = await measureRanges(compute, lowered, calibration);
+  const marginBits = 1 + (calibration.marginBits ?? 0);
+  const scales = chooseScales(lowered, ranges, { ringBits, marginBits, thriftBits: options.thriftBits ?? thriftBits });
+  const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits });
+  const program: Program = {
+    schema: 'tessera/program@1',
+    ringBits,
+    objective: options.objective ?? 'bytes',
+    tensors: assembled.tensors,
+    input: assembled.ids.get(lowered.input.id)!,
+    output: assembled.ids.get(lowered.output)!,
+    outputActivation: activation,
+    steps: assembled.steps,
+  };
+  const weights: ProgramWeights = { layers: assembled.layers };
+  const report = await reportOn(compute, { program, weights }, assembled, ranges, calibration);
+  return { program, weights, report };
+}
+
+interface Assembly {
+  readonly ringBits: number;
+  readonly marginBits: number;
+}
+
+interface Assembled {
+  readonly steps: Step[];
+  readonly tensors: TensorInfo[];
+  readonly ids: Map<ValueId, TensorId>;
+  readonly layers: { weights: Int32Array; bias: Int32Array }[];
+  readonly weightBits: number[];
+}
+
+function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: Assembly): Assembled {
+  const out: Assembled = { steps: [], tensors: [], ids: new Map(), layers: [], weightBits: [] };
+  const tensor = (shape: readonly number[], scale: number): TensorId => out.tensors.push({ shape, scale }) - 1;
+  const define = (id: ValueId, shape: readonly number[]): TensorId => {
+    const t = tensor(shape, scales.scale.get(id)!);
+    out.ids.set(id, t);
+    return t;
+  };
+  define(graph.input.id, graph.input.shape);
+  const low = lowBits(graph, scales);
+  for (const node of graph.nodes) {
+    const inputs = node.inputs.map((id) => out.ids.get(id)!);
+    const scale = scales.scale.get(node.inputs[0]!)!;
+    const common = { name: node.name, input: inputs[0]! };
+    const output = (): TensorId => define(node.output, node.shape);
+    switch (node.kind) {
+      case 'conv':
+        out.steps.push({
+          ...common,
+          kind: 'linear',
+          output: output(),
+          geometry: node.geometry,
+          weights: quantise(node, scale, scales.scale.get(node.output)!, out),
+        });
+        break;
+      case 'relu':
+        out.steps.push(reluStep(node, { ...common, output: output() }, scale, ranges, scales, options));
+        break;
+      case 'truncate':
+        out.steps.push({ ...common, kind: 'truncate', output: output(), truncateBits: scales.truncateBits.get(node.name)! });
+        break;
+      case 'maxpool': {
+        const window = windowFor(low.get(node.output) ?? 0, ranges.differences.get(node.name)! * scale, 0, options);
+        out.steps.push({ ...common, kind: 'maxpool', output: output(), geometry: node.geometry, window });
+        break;
+      }
+      case 'averagepool':
+        out.steps.push({ ...common, kind: 'sumpool', output: output(), geometry: node.geometry, ...multipliers(node.divisors) });
+        break;
+      case 'add':
+        out.steps.push({
+          kind: 'add',
+          name: node.name,
+          inputs,
+          factors: node.factors.map((f, i) => f * alignment(node, i, scales)),
+          output: output(),
+        });
+        break;
+      case 'concat': {
+        const aligned = inputs.map((input, i) => {
+          const factor = alignment(node, i, scales);
+          if (factor === 1) return input;
+          const shifted = tensor(out.tensors[input]!.shape, scales.scale.get(node.output)!);
+          out.steps.push({ kind: 'add', name: `${node.name}/align${i}`, inputs: [input], factors: [factor], output: shifted });
+          return shifted;
+        });
+        out.steps.push({ kind: 'concat', name: node.name, inputs: aligned, axis: node.axis, output: output() });
+        break;
+      }
+      case 'view':
+        out.steps.push({ ...common, kind: 'view', output: output(), inputShape: node.inputShape, axes: node.axes });
+        break;
+      default:
+        throw new DataError(`node ${node.name}: ${node.kind} cannot run privately`, {
+          code: 'unsupported-op',
+          where: node.name,
+          hint: 'replace it in the model',
+        });
+    }
+  }
+  return out;
+}
+
+/** The public integer that brings input `i` of a sum or join to the scale of its output. */
+function alignment(node: GraphNode, i: number, scales: Scales): number {
+  const factor = scales.scale.get(node.output)! / scales.scale.get(node.inputs[i]!)!;
+  if (!Number.isSafeInteger(factor) || factor >= 2 ** 31) {
+    throw new DataError(`node ${node.name}: its inputs' scales differ by ${factor}`, {
+      code: 'bad-scale',
+      where: node.name,
+      hint: 'report this model',
+    });
+  }
+  return factor;
+}
+
+function multipliers(divisors: readonly number[]): { multipliers?: readonly number[] } {
+  if (divisors.length === 1) return {};
+  const common = commonDivisor(divisors);
+  return { multipliers: divisors.map((d) => Math.round(common / d)) };
+}
+
+/** How many low bits every reader of a sealed value drops later: a max pool need not compare them. */
+function lowBits(graph: Graph, scales: Scales): ReadonlyMap<ValueId, number> {
+  const sealed = sealedValues(graph);
+  const low = new Map<ValueId, number>();
+  const see = (id: ValueId, bits: number): void => {
+    if (sealed.has(id)) low.set(id, Math.min(low.get(id) ?? Number.POSITIVE_INFINITY, bits));
+  };
+  for (const node of [...graph.nodes].reverse()) {
+    const own = node.kind === 'relu' || node.kind === 'truncate' ? (scales.truncateBits.get(node.name) ?? 0) : (low.get(node.output) ?? 0);
+    for (const id of node.inputs) see(id, node.output === graph.output ? 0 : own);
+  }
+  return low;
+}
+
+/**
+ * The exact window for sums up to `greatest` (at the value's scale) over patches of `elements`: low bits that truncation drops are left
+ * out, and high is the least h with greatest · 2^margin < 2^(h − 1) − 2^low − elements · 2^low (PROTOCOL section 2).
+ */
+function windowFor(low: number, greatest: number, elements: number, { ringBits, marginBits }: Assembly): Window {
+  const needed = Math.ceil(greatest * 2 ** marginBits) + 1 + (1 + elements) * 2 ** low;
+  let high = low + 2;
+  while (high < ringBits && needed >= 2 ** (high - 1)) high++;
+  return { low, high: Math.min(high, ringBits) };
+}
+
+function reluStep(
+  node: ReluNode,
+  common: { name: string; input: TensorId; output: TensorId },
+  scale: number,
+  ranges: Ranges,
+  scales: Scales,
+  options: Assembly,
+): Step {
+  const truncateBits = scales.truncateBits.get(node.name)!;
+  const largest = (node.patches ?? []).reduce((m: number, p: Patch) => Math.max(m, p[0] * p[1]), 1);
+  const window = windowFor(truncateBits, ranges.sums.get(node.name)! * scale, largest === 1 ? 0 : largest, options);
+  const cap = node.cap === undefined ? {} : { cap: Math.max(1, Math.round((node.cap * scale) / 2 ** truncateBits)) * 2 ** truncateBits };
+  return { kind: 'relu', ...common, truncateBits, window, ...cap, ...(node.patches && { patches: node.patches }) };
+}
+
+const clampWord = (v: number): number => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.round(v)));
+
+/** Rounds a layer's weights to the scale its input and output leave them, and its bias to the output's. */
+function quantise(node: ConvNode, inputScale: number, outputScale: number, out: Assembled): number {
+  const weightScale = outputScale / inputScale;
+  out.weightBits.push(Math.log2(weightScale));
+  return (
+    out.layers.push({
+      weights: Int32Array.from(node.weights, (w) => clampWord(w * weightScale)),
+      bias: Int32Array.from(node.bias, (b) => clampWord(b * outputScale)),
+    }) - 1
+  );
+}
+
+async function reportOn(
+  compute: Compute,
+  compiled: Pick<Compiled, 'program' | 'weights'>,
+  assembled: Assembled,
+  ranges: Ranges,
+  calibration: Calibration,
+): Promise<CompileReport> {
+  const { program, weights } = compiled;
+  const size = calibration.images.length / calibration.count;
+  const pictures = Math.min(calibration.count, simulatedPictures);
+  const scale = program.tensors[program.input]!.scale;
+  const words = Int32Array.from(calibration.images.subarray(0, pictures * size), (v) => Math.round(v * scale));
+  const { overflow } = await simulate(compute, program, weights, words, pictures);
+  const clippedByStep = overflow.map((o) => ({ step: o.step, values: o.range + o.window })).filter((o) => o.values > 0);
+  const hidden = program.steps
+    .filter((s) => s.kind === 'relu' || s.kind === 'truncate')
+    .map((s) => Math.log2(program.tensors[s.output]!.scale));
+  return {
+    clipped: clippedByStep.reduce((sum, s) => sum + s.values, 0),
+    clippedByStep,
+    fractionBits: { activations: minMax([Math.log2(scale), ...hidden]), weights: minMax(assembled.weightBits) },
+    ...countSignTests(program),
+    ranges,
+  };
+}
+
+/** Activation elements and sign tests of a program; an activation element counts though its patch shares a comparison. */
+export function countSignTests(program: Program): { drelus: number; comparisons: number } {
+  let drelus = 0;
+  let comparisons = 0;
+  for (const step of program.steps) {
+    if (step.kind === 'maxpool') {
+      const g = step.geometry;
+      comparisons += g.channels * g.outputHeight * g.outputWidth * (g.kernelHeight * g.kernelWidth - 1);
+    }
+    if (step.kind !== 'relu') continue;
+    const signs = reluSigns(step.patches, program.tensors[step.output]!.shape);
+    drelus += signs;
+    comparisons += signs * (step.cap === undefined ? 1 : 2);
+  }
+  return { drelus, comparisons };
+}
+
+/** Signs a ReLU of a shape tests: one an element, or one a patch. */
+export function reluSigns(patches: readonly Patch[] | undefined, shape: readonly number[]): number {
+  if (patches === undefined) return shape.reduce((a, b) => a * b, 1);
+  const [, height = 1, width = 1] = shape as [number, number?, number?];
+  return patches.reduce((sum, [h, w]) => sum + (h === 0 || w === 0 ? 0 : Math.ceil(height / h) * Math.ceil(width / w)), 0);
+}
+
+const minMax = (values: readonly number[]): MinMax => ({ min: Math.min(...values), max: Math.max(...values) });

@@ -1,0 +1,175 @@
+// Fixed-point scales of a lowered graph. Powers of two, but for the odd part of a mean's divisor.
+//
+// A linear layer's output has the largest scale 2^F that keeps its range, with its margin, inside the ring (F depends on nothing else).
+// Its input has 2^a: a larger a makes the activation finer and, as weights take what is left (F − a), the weights coarser. One output is
+// off by  Σ over taps of  w² s² 4^−a  (s² = 1/6: truncation rounds up or down at random)  +  x² 4^(a−F) / 12  (weights rounded to nearest),
+// which is least where 4^a = (w / x) 2^F √(12 s²): `balanced` below. Fewer bits cost nothing but accuracy and save one bit of every
+// comparison each; how many fewer is measured in compile.ts (`thriftBits`).
+import type { Range, Ranges } from './calibrate.js';
+import type { ConvNode, Graph, GraphNode, ValueId } from './graph.js';
+import { commonDivisor, sealedValues } from './passes/lower.js';
+
+export interface Scales {
+  /** Scale of every value. */
+  readonly scale: ReadonlyMap<ValueId, number>;
+  /** Bits dropped, by the name of a relu or truncate node. */
+  readonly truncateBits: ReadonlyMap<string, number>;
+}
+
+export interface ScaleOptions {
+  readonly ringBits: number;
+  /** Bits of headroom over the greatest value seen. */
+  readonly marginBits: number;
+  /** Bits an activation has less than the most accurate choice. */
+  readonly thriftBits: number;
+}
+
+/** Factor a value's scale has over that of the sealed or hidden value it comes from by local steps alone. */
+function poolFactors(graph: Graph): ReadonlyMap<ValueId, number> {
+  const factor = new Map<ValueId, number>([[graph.input.id, 1]]);
+  for (const node of graph.nodes) {
+    const before = Math.max(...node.inputs.map((id) => factor.get(id) ?? 1));
+    if (node.kind === 'averagepool') factor.set(node.output, before * commonDivisor(node.divisors));
+    else factor.set(node.output, node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate' ? 1 : before);
+  }
+  return factor;
+}
+
+/** Sealed values that meet in sums and joins, directly or by way of local steps, share one F: their group's representative. */
+function sealedGroups(graph: Graph, sealed: ReadonlySet<ValueId>): (id: ValueId) => ValueId {
+  const parent = new Map<ValueId, ValueId>();
+  const find = (id: ValueId): ValueId => {
+    const up = parent.get(id);
+    return up === undefined || up === id ? id : find(up);
+  };
+  for (const node of graph.nodes) {
+    if (!sealed.has(node.output) || node.kind === 'conv') continue;
+    for (const id of node.inputs) if (sealed.has(id)) parent.set(find(id), find(node.output));
+  }
+  return find;
+}
+
+/** F of every group of sealed values: the most bits with which all of them, their block sums and differences fit. */
+function sealedBits(graph: Graph, ranges: Ranges, options: ScaleOptions): (id: ValueId) => number {
+  const sealed = sealedValues(graph);
+  const group = sealedGroups(graph, sealed);
+  const factors = poolFactors(graph);
+  const greatest = new Map<ValueId, number>();
+  const see = (id: ValueId, value: number): void => {
+    greatest.set(group(id), Math.max(greatest.get(group(id)) ?? 0, value * factors.get(id)!));
+  };
+  for (const id of sealed) see(id, ranges.values.get(id)!.maximum);
+  for (const node of graph.nodes) {
+    const input = node.inputs[0]!;
+    if (!sealed.has(input)) continue;
+    // Sums over a patch and differences may use the whole ring, single values a quarter of it.
+    if (node.kind === 'relu')
+      see(input, (ranges.sums.get(node.name) ?? 0) * (node.patches === undefined && node.cap === undefined ? 1 : 0.6));
+    if (node.kind === 'maxpool') see(input, (ranges.differences.get(node.name) ?? 0) * 0.6);
+  }
+  const room = 2 ** (options.ringBits - 2 - options.marginBits);
+  return (id) => Math.floor(Math.log2(room / Math.max(greatest.get(group(id)) ?? 0, 2 ** -20)));
+}
+
+const rms = (values: Float32Array): number => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / Math.max(1, values.length));
+
+/** Fraction bits of hidden values: what their readers want, from the last step to the first. */
+function hiddenBits(
+  graph: Graph,
+  ranges: Ranges,
+  options: ScaleOptions,
+  outputBits: (id: ValueId) => number,
+): ReadonlyMap<ValueId, number> {
+  const sealed = sealedValues(graph);
+  const wanted = new Map<ValueId, number>();
+  const want = (id: ValueId, bits: number): void => {
+    wanted.set(id, Math.max(wanted.get(id) ?? Number.NEGATIVE_INFINITY, bits));
+  };
+  // A hidden output is decoded as it is; 2^-12 of its range is finer than anybody reads.
+  if (!sealed.has(graph.output)) want(graph.output, 12 - Math.ceil(Math.log2(Math.max(ranges.values.get(graph.output)!.maximum, 1e-6))));
+  const factors = poolFactors(graph);
+  for (const node of [...graph.nodes].reverse()) {
+    if (node.kind === 'conv')
+      want(
+        node.inputs[0]!,
+        balanced(node, ranges.values.get(node.inputs[0]!)!, outputBits(node.output), factors, graph) - options.thriftBits,
+      );
+    else if (node.kind === 'relu' || node.kind === 'truncate') {
+      const bits = wanted.get(node.output);
+      // Into a hidden value a sum passes what its reader wants; what is sealed already has all its bits.
+      if (bits !== undefined) want(node.inputs[0]!, bits);
+    } else {
+      const bits = wanted.get(node.output);
+      if (bits !== undefined) for (const id of node.inputs) want(id, bits);
+    }
+  }
+  return wanted;
+}
+
+/** The most fraction bits with which a hidden value, and what local steps make of it, stays inside the ring. */
+function ceilings(graph: Graph, ranges: Ranges, options: ScaleOptions, outputBits: (id: ValueId) => number): ReadonlyMap<ValueId, number> {
+  const sealed = sealedValues(graph);
+  const room = options.ringBits - 2 - options.marginBits;
+  const own = (id: ValueId): number =>
+    sealed.has(id) ? outputBits(id) : Math.floor(room - Math.log2(Math.max(ranges.values.get(id)!.maximum, 2 ** -20)));
+  const ceiling = new Map<ValueId, number>([graph.input.id, ...graph.nodes.map((n) => n.output)].map((id) => [id, own(id)]));
+  for (const node of [...graph.nodes].reverse()) {
+    if (node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate') continue;
+    const lost = node.kind === 'averagepool' ? Math.ceil(Math.log2(commonDivisor(node.divisors))) : 0;
+    for (const id of node.inputs) ceiling.set(id, Math.min(ceiling.get(id)!, ceiling.get(node.output)! - lost));
+  }
+  return ceiling;
+}
+
+/** The a of the note above, for the value a linear layer reads. A mean of n positions averages their errors, and its scale is n times larger. */
+function balanced(node: ConvNode, input: Range, outputBits: number, factors: ReadonlyMap<ValueId, number>, graph: Graph): number {
+  const id = node.inputs[0]!;
+  const divisor = factors.get(id)!;
+  const maker = graph.nodes.find((n) => n.output === id);
+  const taps = maker?.kind === 'averagepool' ? maker.geometry.kernelHeight * maker.geometry.kernelWidth : divisor;
+  const w = Math.max(rms(node.weights), 1e-9);
+  const x = Math.max(input.rms, 1e-9);
+  return Math.round((outputBits + Math.log2((w * Math.SQRT2) / (x * divisor * Math.sqrt(taps)))) / 2);
+}
+
+/** Chooses every scale. */
+export function chooseScales(graph: Graph, ranges: Ranges, options: ScaleOptions): Scales {
+  const outputBits = sealedBits(graph, ranges, options);
+  const wanted = hiddenBits(graph, ranges, options, outputBits);
+  const scale = new Map<ValueId, number>();
+  const truncateBits = new Map<string, number>();
+  const ceiling = ceilings(graph, ranges, options, outputBits);
+  const inputBits = Math.min(wanted.get(graph.input.id) ?? 8, ceiling.get(graph.input.id)!);
+  scale.set(graph.input.id, 2 ** inputBits);
+  for (const node of graph.nodes) scale.set(node.output, scaleOf(node, scale, truncateBits, { outputBits, wanted, ceiling }));
+  return { scale, truncateBits };
+}
+
+interface Choices {
+  readonly outputBits: (id: ValueId) => number;
+  readonly wanted: ReadonlyMap<ValueId, number>;
+  readonly ceiling: ReadonlyMap<ValueId, number>;
+}
+
+function scaleOf(node: GraphNode, scale: ReadonlyMap<ValueId, number>, truncateBits: Map<string, number>, choices: Choices): number {
+  const inputs = node.inputs.map((id) => scale.get(id)!);
+  const before = inputs[0]!;
+  switch (node.kind) {
+    case 'conv':
+      return 2 ** choices.outputBits(node.output);
+    case 'relu':
+    case 'truncate': {
+      const bits = Math.min(choices.wanted.get(node.output) ?? 8, choices.ceiling.get(node.output)!);
+      const dropped = Math.max(0, Math.round(Math.log2(before) - bits));
+      truncateBits.set(node.name, dropped);
+      return before / 2 ** dropped;
+    }
+    case 'averagepool':
+      return before * commonDivisor(node.divisors);
+    case 'add':
+    case 'concat':
+      return Math.max(...inputs);
+    default:
+      return before;
+  }
+}
