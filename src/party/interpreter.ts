@@ -61,11 +61,12 @@ export function openInference(party: PartyState, number: number, batch: number):
   const { program } = party;
   const memory = createScope(party.compute);
   const environment = costEnvironment(program, batch);
-  const values: Values = { words: new Map(), readers: countReaders(program) };
+  const fresh = (): Values => ({ words: new Map(), readers: countReaders(program) });
+  const values = { offline: fresh(), online: fresh() };
   const rounds = { offline: 0, online: 0 };
   const materials = new Map<number, unknown>();
   const contextOf = (step: number, phase: RunPhase, depth: number, waitSeconds?: number) =>
-    stepContext(party, environment, memory, values, { number, step, phase, depth, rounds, waitSeconds });
+    stepContext(party, environment, memory, values[phase], { number, step, phase, depth, rounds, waitSeconds });
 
   const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
     const { context, clock } = contextOf(index, phase, depth);
@@ -75,7 +76,7 @@ export function openInference(party: PartyState, number: number, batch: number):
       await operation.online?.(context, step, materials.get(index));
       materials.delete(index);
     }
-    for (const id of stepInputs(step)) release(values, memory, id);
+    for (const id of stepInputs(step)) release(values[phase], memory, id);
     return clock();
   };
 

@@ -26,6 +26,8 @@ export interface LocalSession {
   readonly counters: LinkCounters;
   /** What server and provider reported of the inferences so far. */
   readonly reports: Readonly<Record<'server' | 'provider', readonly InferenceReport[]>>;
+  /** How the server's link and the provider's two links ended, once they have. */
+  readonly ended: Promise<readonly PromiseSettledResult<void>[]>;
   close(): Promise<void>;
 }
 
@@ -70,6 +72,7 @@ export async function openLocalSession({
       client,
       counters: { clientServer: clientToServer, clientProvider: clientToProvider, serverProvider: serverToProvider },
       reports,
+      ended: settled,
       async close() {
         await client.close();
         await settled;
