@@ -1,6 +1,6 @@
 // What a party sees of a link: labelled messages, out of order, metered, with hard limits. Not here: sockets.
 
-/** Names a message. `name` is a code the protocol defines; `depth` is the sender's logical clock (see meter.ts: rounds). */
+/** Names a message. `name` is a code the protocol defines; `depth` is the sender's logical clock: rounds are counted from it. */
 export interface Label {
   readonly inference: number;
   readonly step: number;

@@ -1,10 +1,11 @@
 // One end of a channel over any transport that carries whole frames: labels, meters, limits, how it ends. Not here: sockets.
 import { PeerError } from '../errors.js';
-import type { Channel, Phase } from './channel.js';
+import type { Channel } from './channel.js';
 import { closedHere, failed, left, oversized } from './failures.js';
 import { decodeFrame, encodeFrame } from './frame.js';
 import type { ChannelLimits } from './limits.js';
 import { createMailbox } from './mailbox.js';
+import { count, emptyMeter } from './meter.js';
 
 /** Why a link ends, as the peer is told: done, or a short text. */
 export interface Farewell {
@@ -61,7 +62,7 @@ export function createEndpoint(transport: Transport, limits: ChannelLimits): End
     send(label, payload, phase, depth) {
       const frame = encodeFrame(label, payload, phase, depth);
       if (over !== undefined) return;
-      count(sent, phase, frame.length);
+      count(sent, phase, payload.length);
       transport.write(frame);
     },
     receive: (label, options) => mailbox.receive(label, options),
@@ -81,7 +82,7 @@ export function createEndpoint(transport: Transport, limits: ChannelLimits): End
       try {
         if (bytes.length > limits.maxFrameBytes) throw oversized(bytes.length, limits.maxFrameBytes);
         const { label, payload, phase, depth } = decodeFrame(bytes);
-        count(received, phase, bytes.length);
+        count(received, phase, payload.length);
         mailbox.deliver(label, payload, depth);
       } catch (error) {
         if (!(error instanceof PeerError)) throw error;
@@ -95,15 +96,4 @@ export function createEndpoint(transport: Transport, limits: ChannelLimits): End
     },
     fail,
   };
-}
-
-type Meter = Record<Phase, { bytes: number; messages: number }>;
-
-function emptyMeter(): Meter {
-  return { setup: { bytes: 0, messages: 0 }, offline: { bytes: 0, messages: 0 }, online: { bytes: 0, messages: 0 } };
-}
-
-function count(meter: Meter, phase: Phase, bytes: number): void {
-  meter[phase].bytes += bytes;
-  meter[phase].messages += 1;
 }

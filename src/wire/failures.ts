@@ -15,8 +15,9 @@ export function garbage(what: string): PeerError {
   });
 }
 
-export function oversized(bytes: number, limit: number, where?: string): PeerError {
-  return new PeerError(`the peer sent ${bytes} bytes where at most ${limit} are allowed`, {
+/** @param bytes How many they were, where that is known. */
+export function oversized(bytes: number | undefined, limit: number, where?: string): PeerError {
+  return new PeerError(`the peer sent ${bytes ?? 'more'} bytes where at most ${limit} are allowed`, {
     code: 'peer-oversized',
     hint: 'Check that both sides run the same program; raise maxFrameBytes if the model is really that large.',
     ...(where === undefined ? {} : { where }),
