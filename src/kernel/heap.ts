@@ -12,10 +12,11 @@ import {
   type WorkerLike,
 } from './jobs.js';
 import { memoryFlagOffset, moduleBase64 } from './module.generated.js';
+import { scratchBytes } from './tiling.js';
 
 const pageBytes = 65536;
-/** Panels of packed operands, one buffer a thread (see assembly/gemm.ts). */
-const scratchBytes = 1 << 20;
+/** Kernels read whole vectors, up to 64 bytes past an array's end. */
+const guardBytes = 64;
 /** A job sent to workers costs 30 to 60 µs on the way there and back; below this estimate it runs at once. */
 const inlineNanoseconds = 300_000;
 /** Pieces per worker: enough to even out a late start, few enough that claiming them costs nothing. */
@@ -89,7 +90,7 @@ export async function createCompute(options: ComputeOptions = {}): Promise<Compu
   kernels.setScratch!(pageBytes);
 
   const heapBase = pageBytes + (workerCount + 1) * scratchBytes;
-  const allocator = createAllocator(heapBase, buffer.byteLength);
+  const allocator = createAllocator(heapBase, buffer.byteLength - guardBytes);
   const workers = Array.from({ length: workerCount }, (_, index) =>
     options.worker!({ module, memory, index, scratch: pageBytes + (index + 1) * scratchBytes, layout: ringLayout, words: slotWords }),
   );

@@ -1,4 +1,7 @@
-// The one WASM module: every export of these files is a kernel that Compute can run by name.
+// The one WASM module: every export here is a kernel that Compute can run by name.
 export * from './words';
 export * from './compare';
-export { setScratch } from './pool';
+export { setScratch } from './scratch';
+export { convolveFloats, convolveWords, multiplyVectorFloats, multiplyVectorWords, packRows } from './conv';
+export { depthwiseFloats, depthwiseWords, maxPoolFloats, sumPoolFloats, sumPoolWords, sumRunsWords } from './depthwise';
+export * from './float';

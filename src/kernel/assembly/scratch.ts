@@ -1,4 +1,4 @@
-// Scratch memory of a thread, and pools of integer maps.
+// What a thread needs beside its arguments.
 
 /** Byte offset of this thread's scratch buffer (1 MiB); every instance of the module has its own. */
 export let scratch: usize = 0;

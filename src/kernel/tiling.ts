@@ -1,0 +1,95 @@
+// How convolutions and pools are cut up for the kernels of assembly/conv.ts and assembly/depthwise.ts, and the geometry records
+// those read. Not here: anything about the type of the elements.
+import type { ConvGeometry, PoolGeometry } from './geometry.js';
+
+/** Scratch memory of a thread, less its first 512 bytes, which the kernels keep for themselves. */
+export const scratchBytes = 1 << 20;
+const panelBytes = scratchBytes - 512;
+
+/** Rows of the packed right operand at a time: a panel of 8 columns then takes 8 KiB and stays in the first-level cache. */
+const blockRows = 256;
+/** Panels packed at a time: 16 of them take 128 KiB, half of a small second-level cache. */
+const mostTiles = 16;
+/** Below this many tiles at a time the weights are read from memory too often; where they fit a cache it does not matter. */
+const fewestTiles = 4;
+const cachedWeightBytes = 262_144;
+
+/** A convolution as its kernel sees it: 1 x 1 ones as a product of matrices, ones that cover their input as a fully connected layer. */
+export function simplify(g: ConvGeometry): ConvGeometry {
+  const unpadded = g.padTop === 0 && g.padLeft === 0;
+  const map = { inputHeight: 1, outputHeight: 1, kernelHeight: 1, kernelWidth: 1, strideY: 1, strideX: 1, dilationY: 1, dilationX: 1 };
+  if (g.kernelHeight === 1 && g.kernelWidth === 1 && unpadded && g.strideY === 1 && g.strideX === 1) {
+    if (g.outputHeight === g.inputHeight && g.outputWidth === g.inputWidth) {
+      const width = g.inputHeight * g.inputWidth;
+      return { ...g, ...map, inputWidth: width, outputWidth: width };
+    }
+  }
+  const whole = g.kernelHeight === g.inputHeight && g.kernelWidth === g.inputWidth && g.dilationY === 1 && g.dilationX === 1;
+  if (whole && unpadded && g.outputHeight === 1 && g.outputWidth === 1) {
+    return { ...g, ...map, inputChannels: g.inputChannels * g.inputHeight * g.inputWidth, inputWidth: 1, outputWidth: 1 };
+  }
+  return g;
+}
+
+/** Each output channel reads one input channel: worth a kernel of its own. */
+export const isDepthwise = (g: ConvGeometry): boolean => g.groups > 1 && g.groups === g.inputChannels;
+
+/** Words of a convolution's weights. Throws RangeError for a geometry no convolution can have. */
+export function weightCount(g: ConvGeometry): number {
+  if (g.inputChannels % g.groups !== 0 || g.outputChannels % g.groups !== 0) {
+    throw new RangeError(`convolve: ${g.groups} groups do not divide ${g.inputChannels} or ${g.outputChannels} channels`);
+  }
+  return (g.outputChannels * g.inputChannels * g.kernelHeight * g.kernelWidth) / g.groups;
+}
+
+const blockChannels = (channels: number, taps: number): number => Math.min(channels, Math.max(1, Math.floor(blockRows / taps)));
+
+/** The record of assembly/conv.ts. */
+export function denseRecord(g: ConvGeometry): number[] {
+  const taps = g.kernelHeight * g.kernelWidth;
+  if (taps * 32 > panelBytes)
+    throw new RangeError(`convolve: a kernel of ${g.kernelHeight} x ${g.kernelWidth} is larger than this supports`);
+  const channels = g.inputChannels / g.groups;
+  return [
+    ...[channels, g.inputHeight, g.inputWidth, g.outputChannels / g.groups, g.outputHeight, g.outputWidth, g.kernelHeight, g.kernelWidth],
+    ...[g.strideY, g.strideX, g.dilationY, g.dilationX, g.padTop, g.padLeft, g.groups, blockChannels(channels, taps)],
+  ];
+}
+
+export interface Cut {
+  readonly itemTiles: number;
+  readonly itemPanels: number;
+  readonly items: number;
+  /** Multiply-adds of an item. */
+  readonly itemMacs: number;
+}
+
+/** Cuts a dense convolution into items: enough for every thread, but large enough that packing and reading weights stay small. */
+export function cut(g: ConvGeometry, batch: number, threads: number): Cut {
+  const taps = g.kernelHeight * g.kernelWidth;
+  const rows = g.outputChannels / g.groups;
+  const k = (g.inputChannels / g.groups) * taps;
+  const tiles = Math.ceil((batch * g.outputHeight * g.outputWidth) / 8);
+  const panels = Math.ceil(rows / 4);
+  const fit = Math.max(1, Math.floor(panelBytes / (blockChannels(g.inputChannels / g.groups, taps) * taps * 32)));
+  const wanted = threads > 1 ? threads * 4 : 1;
+  const least = rows * k * 4 <= cachedWeightBytes ? 1 : fewestTiles;
+  const itemTiles = Math.min(fit, mostTiles, Math.max(least, Math.ceil((tiles * g.groups) / wanted)), Math.max(1, tiles));
+  const columnBlocks = Math.ceil(tiles / itemTiles) * g.groups;
+  const itemPanels = Math.max(1, Math.ceil(panels / Math.max(1, Math.ceil(wanted / Math.max(1, columnBlocks)))));
+  return { itemTiles, itemPanels, items: columnBlocks * Math.ceil(panels / itemPanels), itemMacs: itemTiles * 8 * itemPanels * 4 * k };
+}
+
+/** The record of assembly/depthwise.ts. */
+export function mapRecord(g: Omit<PoolGeometry, 'channels'>, multiplier: number): number[] {
+  const reach = Math.floor(((g.kernelWidth - 1) * g.dilationX) / g.strideX);
+  const rowBytes = (Math.ceil(g.outputWidth / 16) * 16 + reach + 1) * g.strideX * 4;
+  const rows = Math.floor(scratchBytes / rowBytes);
+  const window = (g.kernelHeight - 1) * g.dilationY + 1;
+  if (rows < window) throw new RangeError(`a window of ${window} rows of ${g.inputWidth} words is larger than this supports`);
+  return [
+    ...[g.inputHeight, g.inputWidth, g.outputHeight, g.outputWidth, g.kernelHeight, g.kernelWidth],
+    ...[g.strideY, g.strideX, g.dilationY, g.dilationX, g.padTop, g.padLeft, multiplier],
+    Math.max(1, Math.floor((rows - window) / g.strideY) + 1),
+  ];
+}
