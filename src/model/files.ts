@@ -1,11 +1,159 @@
-import type { Program } from './program.js';
-export async function encodeProgram(program: Program): Promise<Uint8Array> {
-  return new TextEncoder().encode(JSON.stringify(program));
+// program.bin and weights.bin. A program comes from a server nobody has to trust: it is checked before anything is allocated for it.
+import { deflateSync, Inflate } from 'fflate';
+import * as v from 'valibot';
+import { DataError } from '../errors.js';
+import { checkProgram } from './check.js';
+import type { Program, ProgramWeights } from './program.js';
+import { programSchema } from './program-schema.js';
+
+const programMagic = 'TSRP';
+const weightsMagic = 'TSRW';
+const version = 1;
+/** Magic, version, and the SHA-256 of what follows once inflated. */
+const headerBytes = 40;
+/** A program of ResNet-152 with a patch for every channel takes less than 2 MiB of JSON. */
+const maxJsonBytes = 32 << 20;
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (b) => b.toString(16).padStart(2, '0')).join('');
+
+async function sha256(bytes: Uint8Array): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest('SHA-256', bytes as Uint8Array<ArrayBuffer>));
 }
-export async function decodeProgram(bytes: Uint8Array): Promise<Program> {
-  return JSON.parse(new TextDecoder().decode(bytes));
+
+/** JSON with sorted keys: equal programs give equal text. */
+function canonical(value: unknown): string {
+  if (Array.isArray(value)) return `[${value.map(canonical).join(',')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const entries = Object.entries(value).filter(([, item]) => item !== undefined);
+  entries.sort(([a], [b]) => (a < b ? -1 : 1));
+  return `{${entries.map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join(',')}}`;
 }
+
+const programJson = (program: Program): Uint8Array => new TextEncoder().encode(canonical(program));
+
+/** SHA-256 of the program's canonical JSON, in hexadecimal: what the parties compare. */
 export async function programHash(program: Program): Promise<string> {
-  const d = new Uint8Array(await crypto.subtle.digest('SHA-256', (await encodeProgram(program)).slice()));
-  return Array.from(d, (b) => b.toString(16).padStart(2, '0')).join('');
+  return hex(await sha256(programJson(program)));
+}
+
+function withHeader(magic: string, hashes: readonly Uint8Array[], body: Uint8Array): Uint8Array {
+  const out = new Uint8Array(8 + 32 * hashes.length + body.length);
+  out.set(new TextEncoder().encode(magic));
+  new DataView(out.buffer).setUint32(4, version, true);
+  hashes.forEach((hash, i) => {
+    out.set(hash, 8 + 32 * i);
+  });
+  out.set(body, 8 + 32 * hashes.length);
+  return out;
+}
+
+function bad(file: string, reason: string, cause?: unknown): DataError {
+  return new DataError(`${file}: ${reason}`, {
+    code: 'bad-program',
+    where: file,
+    hint: 'compile the model again with this version',
+    cause,
+  });
+}
+
+function checkHeader(bytes: Uint8Array, file: string, magic: string, length: number): void {
+  if (bytes.length < length || new TextDecoder().decode(bytes.subarray(0, 4)) !== magic) throw bad(file, 'not such a file, or cut short');
+  const found = new DataView(bytes.buffer, bytes.byteOffset).getUint32(4, true);
+  if (found !== version) throw bad(file, `schema version ${found}, this program reads ${version}`);
+}
+
+/** Inflates at most `limit` bytes, a little at a time, so that a small file cannot fill the memory. */
+function inflate(bytes: Uint8Array, limit: number, file: string): Uint8Array {
+  const parts: Uint8Array[] = [];
+  let total = 0;
+  const stream = new Inflate((part) => {
+    total += part.length;
+    if (total > limit) throw bad(file, `holds more than ${limit} bytes`);
+    parts.push(part);
+  });
+  try {
+    const step = 16384;
+    if (bytes.length === 0) throw bad(file, 'is empty');
+    for (let at = 0; at < bytes.length; at += step) stream.push(bytes.subarray(at, at + step), at + step >= bytes.length);
+  } catch (cause) {
+    throw cause instanceof DataError ? cause : bad(file, 'its compressed data are damaged', cause);
+  }
+  const out = new Uint8Array(total);
+  let at = 0;
+  for (const part of parts) {
+    out.set(part, at);
+    at += part.length;
+  }
+  return out;
+}
+
+/** program.bin: header, SHA-256 of the canonical JSON, the JSON deflated. */
+export async function encodeProgram(program: Program): Promise<Uint8Array> {
+  const json = programJson(program);
+  return withHeader(programMagic, [await sha256(json)], deflateSync(json));
+}
+
+/** Reads program.bin and checks everything in it. Throws DataError; memory stays bounded whatever the bytes are. */
+export async function decodeProgram(bytes: Uint8Array): Promise<Program> {
+  const file = 'program';
+  checkHeader(bytes, file, programMagic, headerBytes);
+  const json = inflate(bytes.subarray(headerBytes), maxJsonBytes, file);
+  if (hex(await sha256(json)) !== hex(bytes.subarray(8, headerBytes))) throw bad(file, 'its hash does not match its content');
+  let value: unknown;
+  try {
+    value = JSON.parse(new TextDecoder().decode(json));
+  } catch (cause) {
+    throw bad(file, 'is not JSON', cause);
+  }
+  const result = v.safeParse(programSchema, value);
+  if (!result.success) throw bad(file, `${v.getDotPath(result.issues[0]) ?? ''}: ${result.issues[0].message}`);
+  const program = result.output as Program;
+  checkProgram(program);
+  return program;
+}
+
+/** Numbers of weights and of biases of each linear layer, in the order of their `weights` index. */
+function layerSizes(program: Program): readonly { weights: number; bias: number }[] {
+  const sizes: { weights: number; bias: number }[] = [];
+  for (const step of program.steps) {
+    if (step.kind !== 'linear') continue;
+    const g = step.geometry;
+    sizes[step.weights] = {
+      weights: (g.outputChannels * g.inputChannels * g.kernelHeight * g.kernelWidth) / g.groups,
+      bias: g.outputChannels,
+    };
+  }
+  return sizes;
+}
+
+/** weights.bin: header, the program's hash, SHA-256 of the words, the words (int32, little endian) deflated. */
+export async function encodeWeights(weights: ProgramWeights, program: Program): Promise<Uint8Array> {
+  const sizes = layerSizes(program);
+  const total = sizes.reduce((sum, s) => sum + s.weights + s.bias, 0);
+  const body = new Uint8Array(4 * total);
+  const view = new DataView(body.buffer);
+  let at = 0;
+  weights.layers.forEach((layer, i) => {
+    const size = sizes[i];
+    if (size === undefined || layer.weights.length !== size.weights || layer.bias.length !== size.bias)
+      throw bad('weights', `layer ${i} does not fit the program`);
+    for (const words of [layer.weights, layer.bias]) for (const word of words) view.setInt32(at++ * 4, word, true);
+  });
+  if (at !== total) throw bad('weights', 'layers are missing');
+  return withHeader(weightsMagic, [await sha256(programJson(program)), await sha256(body)], deflateSync(body, { level: 4 }));
+}
+
+/** Reads weights.bin. Throws DataError when it is damaged or belongs to another program. */
+export async function decodeWeights(bytes: Uint8Array, program: Program): Promise<ProgramWeights> {
+  const file = 'weights';
+  checkHeader(bytes, file, weightsMagic, headerBytes + 32);
+  if (hex(bytes.subarray(8, 40)) !== (await programHash(program))) throw bad(file, 'belong to another program');
+  const sizes = layerSizes(program);
+  const total = sizes.reduce((sum, s) => sum + s.weights + s.bias, 0);
+  const body = inflate(bytes.subarray(headerBytes + 32), 4 * total, file);
+  if (body.length !== 4 * total || hex(await sha256(body)) !== hex(bytes.subarray(40, 72))) throw bad(file, 'are damaged');
+  const view = new DataView(body.buffer, body.byteOffset);
+  let at = 0;
+  const words = (count: number): Int32Array => Int32Array.from({ length: count }, () => view.getInt32(4 * at++, true));
+  return { layers: sizes.map((s) => ({ weights: words(s.weights), bias: words(s.bias) })) };
 }

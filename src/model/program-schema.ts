@@ -1,0 +1,85 @@
+// The shape of program.bin's JSON: types and bounds of every single field. How fields fit together is check.ts.
+import * as v from 'valibot';
+
+const integer = (low: number, high: number) => v.pipe(v.number(), v.integer(), v.minValue(low), v.maxValue(high));
+const count = integer(1, 2 ** 24);
+const offset = integer(-(2 ** 24), 2 ** 24);
+const id = integer(0, 65535);
+const factor = integer(-(2 ** 31) + 1, 2 ** 31 - 1);
+const name = v.pipe(v.string(), v.maxLength(1024));
+const shape = v.pipe(v.array(count), v.maxLength(8));
+
+const map = {
+  inputHeight: count,
+  inputWidth: count,
+  outputHeight: count,
+  outputWidth: count,
+  kernelHeight: count,
+  kernelWidth: count,
+  strideY: count,
+  strideX: count,
+  dilationY: count,
+  dilationX: count,
+  padTop: offset,
+  padLeft: offset,
+};
+const convGeometry = v.strictObject({ inputChannels: count, outputChannels: count, groups: count, ...map });
+const poolGeometry = v.strictObject({ channels: count, ...map });
+const window = v.strictObject({ low: integer(0, 32), high: integer(2, 32) });
+const patch = v.tuple([integer(0, 65535), integer(0, 65535)]);
+const truncateBits = integer(0, 31);
+const unary = { name, input: id, output: id };
+
+const step = v.variant('kind', [
+  v.strictObject({ kind: v.literal('linear'), ...unary, geometry: convGeometry, weights: id }),
+  v.strictObject({
+    kind: v.literal('relu'),
+    ...unary,
+    truncateBits,
+    window,
+    cap: v.exactOptional(integer(1, 2 ** 31 - 1)),
+    patches: v.exactOptional(v.pipe(v.array(patch), v.maxLength(2 ** 20))),
+  }),
+  v.strictObject({ kind: v.literal('truncate'), ...unary, truncateBits }),
+  v.strictObject({ kind: v.literal('maxpool'), ...unary, geometry: poolGeometry, window }),
+  v.strictObject({
+    kind: v.literal('sumpool'),
+    ...unary,
+    geometry: poolGeometry,
+    multipliers: v.exactOptional(v.pipe(v.array(integer(1, 2 ** 24)), v.maxLength(2 ** 20))),
+  }),
+  v.strictObject({
+    kind: v.literal('add'),
+    name,
+    inputs: v.pipe(v.array(id), v.minLength(1), v.maxLength(1024)),
+    factors: v.pipe(v.array(factor), v.minLength(1), v.maxLength(1024)),
+    output: id,
+  }),
+  v.strictObject({
+    kind: v.literal('concat'),
+    name,
+    inputs: v.pipe(v.array(id), v.minLength(1), v.maxLength(1024)),
+    axis: integer(0, 7),
+    output: id,
+  }),
+  v.strictObject({
+    kind: v.literal('view'),
+    ...unary,
+    inputShape: shape,
+    axes: v.pipe(v.array(v.strictObject({ axis: integer(0, 7), start: offset, step: offset, size: count })), v.maxLength(8)),
+  }),
+]);
+
+export const programSchema = v.strictObject({
+  schema: v.literal('tessera/program@1'),
+  ringBits: integer(16, 32),
+  objective: v.picklist(['bytes', 'rounds']),
+  tensors: v.pipe(
+    v.array(v.strictObject({ shape, scale: v.pipe(v.number(), v.finite(), v.minValue(2 ** -64), v.maxValue(2 ** 64)) })),
+    v.maxLength(65536),
+  ),
+  input: id,
+  output: id,
+  outputActivation: v.picklist(['none', 'softmax', 'logsoftmax']),
+  steps: v.pipe(v.array(step), v.minLength(1), v.maxLength(65535)),
+});

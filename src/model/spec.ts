@@ -1,0 +1,33 @@
+// The spec file: which patch of each channel of an activation shares one comparison.
+import * as v from 'valibot';
+import { DataError } from '../errors.js';
+import type { LayerPatches } from './passes/lower.js';
+
+const side = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535));
+
+const specSchema = v.object({
+  schema: v.literal('tessera/spec@1'),
+  /** SHA-256 of the ONNX file. */
+  model: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hexadecimal')),
+  /** How it was made: budget, cost, method, samples, seed, version. */
+  made: v.optional(v.record(v.string(), v.unknown())),
+  layers: v.record(v.string(), v.array(v.tuple([side, side]))),
+});
+
+export type Spec = v.InferOutput<typeof specSchema>;
+
+/** Reads a spec's JSON; `where` names the file in errors. Whether it fits a model is checked when that is compiled. Throws DataError. */
+export function parseSpec(text: string, where: string): Spec {
+  let reason = 'it is not JSON';
+  try {
+    const result = v.safeParse(specSchema, JSON.parse(text));
+    if (result.success) return result.output;
+    reason = `${v.getDotPath(result.issues[0]) ?? ''}: ${result.issues[0].message}`;
+  } catch {}
+  throw new DataError(`${where} is not a block-ReLU spec: ${reason}`, { code: 'bad-spec', where, hint: 'its schema is tessera/spec@1' });
+}
+
+/** The patches of a spec, as the compiler takes them. */
+export function patchesOf(spec: Spec): LayerPatches {
+  return new Map(Object.entries(spec.layers));
+}
