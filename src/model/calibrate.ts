@@ -2,7 +2,7 @@
 
 import { UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
-import { forward } from './forward.js';
+import { forward, type Observer } from './forward.js';
 import { type Graph, type GraphNode, type ReluNode, sizeOf, type ValueId } from './graph.js';
 import { eachPatch, eachTap, poolSizes } from './layout.js';
 
@@ -59,19 +59,14 @@ export async function measureRanges(compute: Compute, graph: Graph, calibration:
   const raise = (map: Map<string, number>, name: string, value: number): void => {
     map.set(name, Math.max(map.get(name) ?? 0, value));
   };
-  const observe = (id: ValueId, values: Float32Array, pictures: number): void => {
+  const observe: Observer = (id, values, pictures) => {
     const s = statistics.get(id) ?? new Statistics();
     statistics.set(id, s);
     accumulate(s, values);
     for (const relu of relus.get(id) ?? []) raise(sums, relu.name, greatestSum(relu, values, pictures));
     for (const pool of pools.get(id) ?? []) raise(differences, pool.name, greatestDifference(pool.geometry, values, pictures));
   };
-  const largest = graph.nodes.reduce((m, n) => Math.max(m, sizeOf(n.shape)), size);
-  const batch = Math.max(1, Math.min(count, Math.floor(2 ** 22 / largest)));
-  for (let from = 0; from < count; from += batch) {
-    const pictures = Math.min(batch, count - from);
-    await forward(compute, graph, images.subarray(from * size, (from + pictures) * size), pictures, observe);
-  }
+  await forward(compute, graph, images, count, observe);
   const values = new Map([...statistics].map(([id, s]) => [id, { maximum: s.maximum, rms: Math.sqrt(s.squares / Math.max(1, s.count)) }]));
   return { values, sums, differences };
 }

@@ -1,15 +1,22 @@
 // The float network: what calibration watches and what a private answer is compared with.
 import type { Compute } from '../kernel/compute.js';
+import { clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
+import { freeWeights } from '../kernel/linear.js';
+import { execute, picturesAtOnce, type Task } from './execute.js';
 import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { sizeOf } from './graph.js';
-import { eachPatch, eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
-import { convolvePlain } from './plain.js';
-
-/** Called with each value as it is computed: `count` pictures of the value's shape, valid only during the call. */
-export type Observer = (id: ValueId, values: Float32Array, count: number, node: GraphNode | undefined) => void;
+import { eachPatch, eachTap, gather, join, poolSizes, viewPositions } from './layout.js';
+import type { Patch } from './program.js';
 
 /**
- * Runs the network on `count` pictures (NCHW, contiguous) and returns its output, `count` × output size.
+ * Called with each value as it is computed: some pictures of the value's shape (`count` of them, starting with picture `first`),
+ * valid only during the call.
+ */
+export type Observer = (id: ValueId, values: Float32Array, count: number, first: number) => void;
+
+/**
+ * Runs the network on `count` pictures (NCHW, contiguous) and returns its output, `count` × output size. Pictures run a few at a time,
+ * so that memory does not grow with their number.
  *
  * Throws RangeError when `images` is not `count` pictures of the graph's input shape.
  */
@@ -20,38 +27,75 @@ export async function forward(
   count: number,
   observe?: Observer,
 ): Promise<Float32Array> {
-  if (images.length !== count * sizeOf(graph.input.shape)) throw new RangeError(`forward: ${images.length} numbers for ${count} pictures`);
-  const lastUse = new Map<ValueId, number>();
-  graph.nodes.forEach((node, i) => {
-    for (const input of node.inputs) lastUse.set(input, i);
-  });
-  lastUse.set(graph.output, graph.nodes.length);
-  const values = new Map<ValueId, Float32Array>([[graph.input.id, images]]);
-  observe?.(graph.input.id, images, count, undefined);
-  for (const [i, node] of graph.nodes.entries()) {
-    const inputs = node.inputs.map((id) => values.get(id)!);
-    const output = await runNode(compute, node, inputs, count);
-    values.set(node.output, output);
-    observe?.(node.output, output, count, node);
-    for (const id of node.inputs) if (lastUse.get(id) === i) values.delete(id);
+  const size = sizeOf(graph.input.shape);
+  if (images.length !== count * size) throw new RangeError(`forward: ${images.length} numbers for ${count} pictures of ${size}`);
+  const layers = new Map<ConvNode, Layer>();
+  const outputSize = sizeOf(graph.nodes.find((n) => n.output === graph.output)?.shape ?? graph.input.shape);
+  const result = new Float32Array(count * outputSize);
+  try {
+    for (const node of graph.nodes) if (node.kind === 'conv') layers.set(node, await packLayer(compute, node));
+    const atOnce = picturesAtOnce(Math.max(size, ...graph.nodes.map((n) => sizeOf(n.shape))), count);
+    for (let first = 0; first < count; first += atOnce) {
+      const pictures = Math.min(atOnce, count - first);
+      const tasks = graph.nodes.map((n): Task<ValueId> => ({ inputs: n.inputs, output: n.output, size: pictures * sizeOf(n.shape) }));
+      const input = { id: graph.input.id, values: images.subarray(first * size, (first + pictures) * size) };
+      await execute(
+        compute,
+        tasks,
+        input,
+        graph.output,
+        {
+          allocate: (length) => compute.floats(length),
+          run: (i, inputs, output) => runNode(compute, graph.nodes[i]!, layers, inputs, pictures, output),
+          seen: (id, values) => observe?.(id, values, pictures, first),
+        },
+        (values) => result.set(values, first * outputSize),
+      );
+    }
+  } finally {
+    for (const { packed, bias } of layers.values()) {
+      freeWeights(compute, packed);
+      compute.free(bias);
+    }
   }
-  return values.get(graph.output)!;
+  return result;
 }
 
-async function runNode(compute: Compute, node: GraphNode, inputs: readonly Float32Array[], count: number): Promise<Float32Array> {
+interface Layer {
+  readonly packed: PackedFloatWeights;
+  readonly bias: Float32Array;
+}
+
+async function packLayer(compute: Compute, node: ConvNode): Promise<Layer> {
+  const packed = await packFloatWeights(compute, node.geometry, node.weights);
+  const bias = compute.floats(node.bias.length);
+  bias.set(node.bias);
+  return { packed, bias };
+}
+
+async function runNode(
+  compute: Compute,
+  node: GraphNode,
+  layers: ReadonlyMap<ConvNode, Layer>,
+  inputs: readonly Float32Array[],
+  count: number,
+  output: Float32Array,
+): Promise<void> {
   const input = inputs[0]!;
-  const output = new Float32Array(count * sizeOf(node.shape));
   switch (node.kind) {
-    case 'conv':
-      await convolution(compute, node, input, count, output);
+    case 'conv': {
+      const { packed, bias } = layers.get(node)!;
+      await convolveFloat(compute, packed, input, count, output, { bias });
       break;
+    }
     case 'affine':
       eachRun(node.shape, node.multiplier.length, count, (c, from, to) => {
         for (let i = from; i < to; i++) output[i] = input[i]! * node.multiplier[c]! + node.offset[c]!;
       });
       break;
     case 'relu':
-      relu(node, input, count, output);
+      if (node.patches === undefined) await clipFloat(compute, input, 0, node.cap ?? Number.POSITIVE_INFINITY, output);
+      else blockRelus(node, node.patches, input, count, output);
       break;
     case 'prelu':
       eachRun(node.shape, node.slopes.length, count, (c, from, to) => {
@@ -59,12 +103,13 @@ async function runNode(compute: Compute, node: GraphNode, inputs: readonly Float
       });
       break;
     case 'maxpool':
-      maxPool(node.geometry, input, count, output);
+      await maxPoolFloat(compute, node.geometry, input, count, output);
       break;
     case 'averagepool':
       average(node, input, count, output);
       break;
     case 'add':
+      output.fill(0);
       inputs.forEach((x, k) => {
         for (let i = 0; i < output.length; i++) output[i]! += node.factors[k]! * x[i]!;
       });
@@ -90,11 +135,6 @@ async function runNode(compute: Compute, node: GraphNode, inputs: readonly Float
       softmax(node.kind, input, sizeOf(node.shape), output);
       break;
   }
-  return output;
-}
-
-async function convolution(_compute: Compute, node: ConvNode, input: Float32Array, count: number, output: Float32Array): Promise<void> {
-  convolvePlain(node.geometry, input, node.weights, node.bias, count, output);
 }
 
 /** Calls `visit(constant index, first, one past last)` for every run of elements that share a constant. */
@@ -125,21 +165,15 @@ function average(node: Extract<GraphNode, { kind: 'averagepool' }>, input: Float
   }
 }
 
-function relu(node: ReluNode, input: Float32Array, count: number, output: Float32Array): void {
+function blockRelus(node: ReluNode, patches: readonly Patch[], input: Float32Array, count: number, output: Float32Array): void {
   const cap = node.cap ?? Number.POSITIVE_INFINITY;
-  if (node.patches === undefined) {
-    for (let i = 0; i < input.length; i++) {
-      const x = input[i]!;
-      output[i] = x > 0 ? (x < cap ? x : cap) : 0;
-    }
-    return;
-  }
-  const [channels, height, width] = node.shape as [number, number, number];
+  const [channels, height = 1, width = 1] = node.shape as [number, number?, number?];
   for (let n = 0; n < count; n++) {
-    node.patches.forEach((patch, c) => {
+    patches.forEach((patch, c) => {
       const base = (n * channels + c) * height * width;
       if (patch[0] === 0 || patch[1] === 0) {
         if (patch[0] === 0) output.set(input.subarray(base, base + height * width), base);
+        else output.fill(0, base, base + height * width);
         return;
       }
       eachPatch(height, width, patch, (top, bottom, left, right) => blockRelu(input, output, base, width, [top, bottom, left, right], cap));

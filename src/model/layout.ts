@@ -85,19 +85,6 @@ export function maxPool(g: PoolGeometry, input: Numbers, count: number, output: 
   }
 }
 
-/** Sums over windows of `count` pictures. */
-export function sumPool(g: PoolGeometry, input: Numbers, count: number, output: Numbers): void {
-  const size = poolSizes(g);
-  output.fill(0);
-  for (let n = 0; n < count; n++) {
-    const from = n * size.input;
-    const to = n * size.output;
-    eachTap(g, (o, i) => {
-      output[to + o]! += input[from + i]!;
-    });
-  }
-}
-
 /**
  * Calls `visit` with the first and one-past-last row and column of every patch of a map; patches at the lower and right edge are cut.
  */

@@ -1,8 +1,9 @@
 // The ideal functionality: what the three parties would compute together, on plain integers mod 2^ringBits, with exact signs.
 import type { Compute } from '../kernel/compute.js';
-import { eachPatch, gather, join, maxPool, sumPool, viewPositions } from './layout.js';
-import { convolvePlain } from './plain.js';
-import type { Program, ProgramWeights, ReluStep, Step, TensorId, Window } from './program.js';
+import { convolve, freeWeights, type PackedWeights, packWeights, sumPool } from '../kernel/linear.js';
+import { execute, picturesAtOnce, type Task } from './execute.js';
+import { eachPatch, eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
+import type { LinearStep, MaxPoolStep, Patch, Program, ProgramWeights, ReluStep, Step, TensorId, Window } from './program.js';
 
 export interface SimulateOptions {
   /** Numbers in [0, 1): rounds truncations up or down at random as the protocol does. Without it they round down. */
@@ -42,22 +43,58 @@ export async function simulate(
 ): Promise<Simulation> {
   if (input.length !== count * sizeOf(program.tensors[program.input]!.shape))
     throw new RangeError(`simulate: ${input.length} words for ${count} pictures`);
-  const values = new Map<TensorId, Int32Array>([[program.input, input]]);
-  const lastUse = new Map<TensorId, number>();
-  program.steps.forEach((step, i) => {
-    for (const id of inputsOf(step)) lastUse.set(id, i);
-  });
-  lastUse.set(program.output, program.steps.length);
-  const overflow: Overflow[] = [];
-  for (const [i, step] of program.steps.entries()) {
-    const inputs = inputsOf(step).map((id) => values.get(id)!);
-    const output = new Int32Array(count * sizeOf(program.tensors[step.output]!.shape));
-    await runStep(compute, { program, weights, count, options, overflow }, step, inputs, output);
-    wrap(output, program.ringBits);
-    values.set(step.output, output);
-    for (const id of inputsOf(step)) if (lastUse.get(id) === i) values.delete(id);
+  const sizes = program.tensors.map((t) => sizeOf(t.shape));
+  const inputSize = sizes[program.input]!;
+  const outputSize = sizes[program.output]!;
+  const output = new Int32Array(count * outputSize);
+  const overflow = program.steps.map((step) => ({ step: step.name, range: 0, window: 0 }));
+  const layers = new Map<LinearStep, Layer>();
+  try {
+    for (const step of program.steps) if (step.kind === 'linear') layers.set(step, await packLayer(compute, step, weights));
+    const atOnce = picturesAtOnce(Math.max(...sizes), count);
+    for (let first = 0; first < count; first += atOnce) {
+      const pictures = Math.min(atOnce, count - first);
+      const run: Run = { compute, program, layers, count: pictures, options };
+      const tasks = program.steps.map(
+        (s): Task<TensorId> => ({ inputs: inputsOf(s), output: s.output, size: pictures * sizes[s.output]! }),
+      );
+      await execute(
+        compute,
+        tasks,
+        { id: program.input, values: input.subarray(first * inputSize, (first + pictures) * inputSize) },
+        program.output,
+        {
+          allocate: (length) => compute.words(length),
+          async run(i, inputs, words) {
+            await runStep(run, program.steps[i]!, overflow[i]!, inputs, words);
+            wrap(words, program.ringBits);
+          },
+        },
+        (words) => output.set(words, first * outputSize),
+      );
+    }
+  } finally {
+    for (const { packed, bias } of layers.values()) {
+      freeWeights(compute, packed);
+      compute.free(bias);
+    }
   }
-  return { output: values.get(program.output)!, overflow };
+  const tests = program.steps.map((s) => s.kind === 'relu' || s.kind === 'truncate' || s.kind === 'maxpool');
+  return { output, overflow: overflow.filter((_, i) => tests[i]) };
+}
+
+interface Layer {
+  readonly packed: PackedWeights;
+  readonly bias: Int32Array;
+}
+
+async function packLayer(compute: Compute, step: LinearStep, weights: ProgramWeights): Promise<Layer> {
+  const layer = weights.layers[step.weights];
+  if (layer === undefined) throw new RangeError(`simulate: no weights for step ${step.name}`);
+  const packed = await packWeights(compute, step.geometry, layer.weights);
+  const bias = compute.words(layer.bias.length);
+  bias.set(layer.bias);
+  return { packed, bias };
 }
 
 /** The tensors a step reads. */
@@ -72,41 +109,47 @@ function wrap(words: Int32Array, bits: number): void {
 }
 
 interface Run {
+  readonly compute: Compute;
   readonly program: Program;
-  readonly weights: ProgramWeights;
+  readonly layers: ReadonlyMap<LinearStep, Layer>;
+  /** Pictures in this part. */
   readonly count: number;
   readonly options: SimulateOptions;
-  readonly overflow: Overflow[];
 }
 
-async function runStep(_compute: Compute, run: Run, step: Step, inputs: readonly Int32Array[], output: Int32Array): Promise<void> {
-  const { program, count } = run;
+type Counters = { range: number; window: number };
+
+async function runStep(run: Run, step: Step, counters: Counters, inputs: readonly Int32Array[], output: Int32Array): Promise<void> {
+  const { compute, program, count } = run;
   const input = inputs[0]!;
   switch (step.kind) {
     case 'linear': {
-      const layer = run.weights.layers[step.weights]!;
-      convolvePlain(step.geometry, input, layer.weights, layer.bias, count, output);
+      const { packed, bias } = run.layers.get(step)!;
+      await convolve(compute, packed, input, count, output, { bias });
       return;
     }
     case 'relu':
-      relu(run, step, input, output);
+      counters.range += outOfRange(input, program.ringBits);
+      if (step.patches === undefined) plainRelu(run, step, counters, input, output);
+      else blockRelu(run, step, step.patches, counters, input, output);
       return;
     case 'truncate':
-      run.overflow.push({ step: step.name, range: outOfRange(input, program.ringBits), window: 0 });
+      counters.range += outOfRange(input, program.ringBits);
       for (let i = 0; i < input.length; i++) output[i] = truncate(input[i]!, step.truncateBits, run.options);
       return;
     case 'maxpool':
       maxPool(step.geometry, input, count, output);
-      run.overflow.push({ step: step.name, range: 0, window: 0 });
+      counters.window += wideWindows(step, input, count);
       return;
     case 'sumpool':
-      sumPool(step.geometry, input, count, output);
+      await sumPool(compute, step.geometry, input, count, output);
       if (step.multipliers !== undefined) {
         const { multipliers } = step;
         for (let i = 0; i < output.length; i++) output[i] = Math.imul(output[i]!, multipliers[i % multipliers.length]!);
       }
       return;
     case 'add':
+      output.fill(0);
       inputs.forEach((x, k) => {
         for (let i = 0; i < output.length; i++) output[i]! += Math.imul(x[i]!, step.factors[k]!);
       });
@@ -145,36 +188,76 @@ function leaves(sum: number, elements: number, window: Window, bits: number): bo
   return Math.abs(sum) >= 2 ** (window.high - 1) - 2 ** window.low - (elements === 1 ? 0 : elements) * 2 ** bits;
 }
 
-function relu(run: Run, step: ReluStep, input: Int32Array, output: Int32Array): void {
-  const { window, truncateBits, cap } = step;
-  const shape = run.program.tensors[step.output]!.shape;
-  let left = 0;
-  const top = cap === undefined ? 0 : cap >> truncateBits;
-  const block = (indices: readonly number[] | number): void => {
-    const one = typeof indices === 'number';
-    const n = one ? 1 : indices.length;
-    const sum = one ? input[indices]! : indices.reduce((s, i) => s + input[i]!, 0);
-    if (leaves(sum, n, window, truncateBits) || (cap !== undefined && leaves(sum - n * cap, n, window, truncateBits))) left++;
-    const value = (i: number): number =>
-      sum < 0 ? 0 : cap !== undefined && sum >= n * cap ? top : truncate(input[i]!, truncateBits, run.options);
-    if (one) output[indices] = value(indices);
-    else for (const i of indices) output[i] = value(i);
-  };
-  if (step.patches === undefined) for (let i = 0; i < input.length; i++) block(i);
-  else {
-    const [channels, height = 1, width = 1] = shape as [number, number?, number?];
-    for (let n = 0; n < run.count; n++) {
-      step.patches.forEach((patch, c) => {
-        const base = (n * channels + c) * height * width;
-        if (patch[0] === 0) for (let i = base; i < base + height * width; i++) output[i] = truncate(input[i]!, truncateBits, run.options);
-        if (patch[0] === 0 || patch[1] === 0) return;
-        eachPatch(height, width, patch, (y0, y1, x0, x1) => {
-          const indices: number[] = [];
-          for (let y = y0; y < y1; y++) for (let x = x0; x < x1; x++) indices.push(base + y * width + x);
-          block(indices);
-        });
-      });
-    }
+/** Windows whose greatest difference the step's window of bits cannot hold. */
+function wideWindows({ geometry, window }: MaxPoolStep, input: Int32Array, count: number): number {
+  const size = poolSizes(geometry);
+  const limit = 2 ** (window.high - 1) - 2 ** window.low;
+  let wide = 0;
+  for (let n = 0; n < count; n++) {
+    let last = -1;
+    let low = 0;
+    let high = 0;
+    const close = (): void => {
+      if (high - low >= limit) wide++;
+    };
+    eachTap(geometry, (o, i) => {
+      const v = input[n * size.input + i]!;
+      if (o !== last) {
+        close();
+        low = v;
+        high = v;
+        last = o;
+      } else if (v < low) low = v;
+      else if (v > high) high = v;
+    });
+    close();
   }
-  run.overflow.push({ step: step.name, range: outOfRange(input, run.program.ringBits), window: left });
+  return wide;
+}
+
+function plainRelu(
+  { options }: Run,
+  { window, truncateBits, cap }: ReluStep,
+  counters: Counters,
+  input: Int32Array,
+  output: Int32Array,
+): void {
+  const top = cap === undefined ? 0 : cap >> truncateBits;
+  for (let i = 0; i < input.length; i++) {
+    const y = input[i]!;
+    if (leaves(y, 1, window, truncateBits) || (cap !== undefined && leaves(y - cap, 1, window, truncateBits))) counters.window++;
+    output[i] = y < 0 ? 0 : cap !== undefined && y >= cap ? top : truncate(y, truncateBits, options);
+  }
+}
+
+function blockRelu(run: Run, step: ReluStep, patches: readonly Patch[], counters: Counters, input: Int32Array, output: Int32Array): void {
+  const { window, truncateBits, cap } = step;
+  const [channels, height = 1, width = 1] = run.program.tensors[step.output]!.shape as [number, number?, number?];
+  for (let n = 0; n < run.count; n++) {
+    patches.forEach((patch, c) => {
+      const base = (n * channels + c) * height * width;
+      if (patch[0] === 0 || patch[1] === 0) {
+        for (let i = base; i < base + height * width; i++) output[i] = patch[0] === 0 ? truncate(input[i]!, truncateBits, run.options) : 0;
+        return;
+      }
+      eachPatch(height, width, patch, (top, bottom, left, right) => {
+        const elements = (bottom - top) * (right - left);
+        let sum = 0;
+        for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += input[base + y * width + x]!;
+        if (
+          leaves(sum, elements, window, truncateBits) ||
+          (cap !== undefined && leaves(sum - elements * cap, elements, window, truncateBits))
+        ) {
+          counters.window++;
+        }
+        const full = cap !== undefined && sum >= elements * cap;
+        for (let y = top; y < bottom; y++) {
+          for (let x = left; x < right; x++) {
+            const i = base + y * width + x;
+            output[i] = sum < 0 ? 0 : full ? cap >> truncateBits : truncate(input[i]!, truncateBits, run.options);
+          }
+        }
+      });
+    });
+  }
 }
