@@ -1,0 +1,59 @@
+// tessera bench: the programs behind the tables of the documentation, each in a process of its own.
+import { spawn } from 'node:child_process';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Command } from 'commander';
+import { TesseraError, UsageError } from '../../errors.js';
+import { type CommonOptions, createCommand } from '../options.js';
+import { perform } from '../task.js';
+
+/** Compiled benchmark programs: files of bench/ with a name of their own, not helpers (_*.js). */
+const folder = fileURLToPath(new URL('../../../bench', import.meta.url));
+
+export function benchCommand(): Command {
+  return createCommand('bench', 'Print the tables of the documentation.', 'tessera bench kernels relu')
+    .argument('[name...]', 'benchmarks to run; all when none is named')
+    .action((names: string[], options: CommonOptions) =>
+      perform(options, async ({ output, atEnd }) => {
+        const known = (await readdir(folder).catch(() => [])).filter((file) => /^[a-z].*\.js$/.test(file)).map((file) => file.slice(0, -3));
+        const unknown = names.find((name) => !known.includes(name));
+        if (known.length === 0 || unknown !== undefined) {
+          const hint = known.length === 0 ? 'Benchmarks are part of the repository, not of the package.' : `There are ${known.join(', ')}.`;
+          throw new UsageError(`there is no benchmark ${unknown ?? ''}`, { code: 'usage', where: unknown ?? 'bench', hint });
+        }
+        const rows: unknown[] = [];
+        for (const name of names.length > 0 ? names : known) {
+          const found = await runBenchmark(name, options, (end) => atEnd(end));
+          rows.push(...found);
+        }
+        if (options.json) output.result({ rows }, () => '');
+      }),
+    );
+}
+
+/** Runs one program; with --json it prints an array of rows, else its table goes straight to the terminal. */
+function runBenchmark(name: string, options: CommonOptions, atEnd: (end: () => void) => void): Promise<unknown[]> {
+  const flags = [`--threads=${options.threads}`, ...(options.json ? ['--json'] : [])];
+  const child = spawn(process.execPath, [join(folder, `${name}.js`), ...flags], {
+    stdio: ['ignore', options.json ? 'pipe' : 'inherit', 'inherit'],
+  });
+  atEnd(() => void child.kill());
+  let text = '';
+  child.stdout?.setEncoding('utf8').on('data', (part: string) => {
+    text += part;
+  });
+  return new Promise((resolve, reject) => {
+    child.on('error', reject);
+    child.on('close', (status) => {
+      if (status === 0) return resolve(options.json ? (JSON.parse(text) as unknown[]) : []);
+      reject(
+        new TesseraError(`the benchmark ${name} ended with status ${status}`, {
+          code: 'bench-failed',
+          where: name,
+          hint: 'See its own message above.',
+        }),
+      );
+    });
+  });
+}

@@ -1,0 +1,129 @@
+// A compiled model on disk: program.bin (public), weights.bin (the server's, mode 0600), model.json (for people and other programs).
+import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import * as v from 'valibot';
+import { DataError } from '../errors.js';
+import { decodeProgram, decodeWeights, encodeProgram, encodeWeights, programHash } from '../model/files.js';
+import type { CompiledModel } from './run-types.js';
+
+const range = v.object({ min: v.number(), max: v.number() });
+const modelFileSchema = v.object({
+  schema: v.literal('tessera/model@1'),
+  name: v.string(),
+  classes: v.optional(v.array(v.string())),
+  preprocess: v.optional(
+    v.object({
+      resize: v.exactOptional(v.number()),
+      crop: v.exactOptional(v.number()),
+      mean: v.array(v.number()),
+      std: v.array(v.number()),
+      channels: v.picklist(['rgb', 'bgr', 'gray']),
+    }),
+  ),
+  hash: v.string(),
+  ringBits: v.number(),
+  fractionBits: v.object({ activations: range, weights: range }),
+  drelus: v.number(),
+  comparisons: v.number(),
+  clipped: v.number(),
+  calibratedOn: v.object({ source: v.string(), images: v.number(), extraMarginBits: v.number() }),
+});
+
+/** What compiling came to; the JSON of `compile` beside the files' names. */
+export interface CompiledSummary {
+  readonly hash: string;
+  readonly ringBits: number;
+  readonly fractionBits: { readonly activations: MinMax; readonly weights: MinMax };
+  readonly drelus: number;
+  readonly comparisons: number;
+  /** Calibration values outside the range. */
+  readonly clipped: number;
+  readonly calibratedOn: { readonly source: string; readonly images: number; readonly extraMarginBits: number };
+}
+
+interface MinMax {
+  readonly min: number;
+  readonly max: number;
+}
+
+export interface StoredModel {
+  readonly compiled: CompiledModel;
+  readonly summary: CompiledSummary;
+}
+
+/** Whether a folder looks like a compiled model. */
+export async function isModelFolder(path: string): Promise<boolean> {
+  const found = await stat(join(path, 'program.bin')).catch(() => undefined);
+  return found?.isFile() === true;
+}
+
+/**
+ * Writes a compiled model; a folder that stands there is replaced file by file.
+ * @returns paths of the two binary files, and the weights' size.
+ */
+export async function writeModelFolder(
+  folder: string,
+  { compiled, summary }: StoredModel,
+): Promise<{ program: string; weights: string; weightBytes: number }> {
+  await mkdir(folder, { recursive: true });
+  const program = join(folder, 'program.bin');
+  const weights = join(folder, 'weights.bin');
+  const weightBytes = await encodeWeights(compiled.weights, compiled.program);
+  const { name, classes, preprocess } = compiled.description;
+  await replaceFile(program, await encodeProgram(compiled.program), 0o644);
+  await replaceFile(weights, weightBytes, 0o600);
+  const text = JSON.stringify({ schema: 'tessera/model@1', name, classes, preprocess, ...summary }, null, 1);
+  await replaceFile(join(folder, 'model.json'), `${text}\n`, 0o644);
+  return { program, weights, weightBytes: weightBytes.length };
+}
+
+/** Writes beside the file and renames, so that a reader never sees half of it and the mode holds from the first byte. */
+async function replaceFile(path: string, content: Uint8Array | string, mode: number): Promise<void> {
+  const part = `${path}.${process.pid}.part`;
+  try {
+    await writeFile(part, content, { mode, flag: 'wx' });
+    await rename(part, path);
+  } catch (cause) {
+    await rm(part, { force: true });
+    throw new DataError(`${path} cannot be written: ${(cause as Error).message}`, {
+      code: 'unwritable-file',
+      where: path,
+      hint: 'Choose a folder you may write to.',
+      cause,
+    });
+  }
+}
+
+/** @throws DataError ("bad-compiled-model") when files are missing, broken or of different models. */
+export async function readModelFolder(folder: string): Promise<StoredModel> {
+  const read = async (name: string): Promise<Uint8Array> => {
+    try {
+      return await readFile(join(folder, name));
+    } catch (cause) {
+      throw broken(folder, `${name} cannot be read`, cause);
+    }
+  };
+  const file = parseModelFile(await read('model.json'), folder);
+  const { schema: _, name, classes, preprocess, ...summary } = file;
+  const program = await decodeProgram(await read('program.bin'));
+  const hash = await programHash(program);
+  if (hash !== summary.hash) throw broken(folder, 'program.bin and model.json are of different models');
+  const weights = await decodeWeights(await read('weights.bin'), program);
+  const description = { name, ...(classes === undefined ? {} : { classes }), ...(preprocess === undefined ? {} : { preprocess }) };
+  return { compiled: { program, weights, description, hash }, summary };
+}
+
+function parseModelFile(bytes: Uint8Array, folder: string): v.InferOutput<typeof modelFileSchema> {
+  let reason = 'it is not JSON';
+  try {
+    const result = v.safeParse(modelFileSchema, JSON.parse(new TextDecoder().decode(bytes)));
+    if (result.success) return result.output;
+    reason = `${v.getDotPath(result.issues[0]) ?? ''}: ${result.issues[0].message}`;
+  } catch {}
+  throw broken(folder, `model.json cannot be used: ${reason}`);
+}
+
+function broken(folder: string, reason: string, cause?: unknown): DataError {
+  const hint = 'Compile the model again with tessera compile.';
+  return new DataError(`${folder} is no compiled model: ${reason}`, { code: 'bad-compiled-model', where: folder, hint, cause });
+}

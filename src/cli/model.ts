@@ -1,0 +1,265 @@
+// MODEL on the command line: an ONNX file, compiled when it is used, or a folder that was compiled before.
+import { createHash } from 'node:crypto';
+import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { basename, dirname, extname, join, sep } from 'node:path';
+import { type Dataset, hashDataset, loadDataset } from '../data/dataset.node.js';
+import { generatePictures } from '../data/generated.js';
+import { readFileOrExplain } from '../data/picture.node.js';
+import { plainPreprocessing } from '../data/preprocess.js';
+import { kindOf } from '../data/sources.node.js';
+import { DataError, UsageError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { compileGraph } from '../model/compile.js';
+import type { ExternalData } from '../model/constant.js';
+import { programHash } from '../model/files.js';
+import { forward } from '../model/forward.js';
+import type { Graph } from '../model/graph.js';
+import { type ReadOptions, type ReadResult, readGraph, readModel } from '../model/onnx.js';
+import { simulate } from '../model/simulate.js';
+import { decodeFixed, encodeFixed } from '../ring/fixed.js';
+import { recallModel, rememberModel } from './cache.js';
+import { type CompiledSummary, isModelFolder, readModelFolder, type StoredModel } from './model-folder.js';
+import type { ModelOptions } from './options.js';
+import { checkShape, type Pictures } from './pictures.js';
+import { activated } from './run-report.js';
+import type { CompiledModel, ModelDescription } from './run-types.js';
+import { readSpec } from './spec.js';
+import type { Task } from './task.js';
+
+/** A model found but not compiled yet. */
+export interface ModelSource {
+  readonly path: string;
+  readonly description: ModelDescription;
+  readonly stored?: StoredModel;
+  readonly onnx?: OnnxFile;
+}
+
+export interface OnnxFile {
+  /** SHA-256 of the file. */
+  readonly hash: string;
+  read(options?: ReadOptions): ReadResult;
+  readGraph(options?: ReadOptions): Graph;
+  /** SHA-256 over the file and everything that was read beside it so far. */
+  fullHash(): string;
+}
+
+/** A model ready to use, with a plaintext to compare with. */
+export interface OpenModel {
+  readonly compiled: CompiledModel;
+  readonly summary: CompiledSummary;
+  /** What plaintext answers are computed with: the float network, or (compiled models) its fixed-point simulation. */
+  readonly plaintextKind: 'float' | 'fixed';
+  /** Outputs after the output activation, `count` × outputs. */
+  plaintext(images: Float32Array, count: number): Promise<Float32Array>;
+  /** As the parties compute it, in the clear, and how many values left their range. */
+  fixedPoint(images: Float32Array, count: number): Promise<{ readonly logits: Float32Array; readonly clipped: number }>;
+}
+
+/** Looks at what MODEL names. Throws DataError for what is neither an ONNX file nor a compiled model, UsageError for --spec with the latter. */
+export async function findModel(path: string, options: Pick<ModelOptions, 'spec'> = {}): Promise<ModelSource> {
+  if (await isModelFolder(path)) {
+    if (options.spec !== undefined) {
+      const hint = 'A compiled model contains its spec: compile the ONNX file with this one.';
+      throw new UsageError('--spec cannot be given for a compiled model', { code: 'spec-with-compiled', where: path, hint });
+    }
+    const stored = await readModelFolder(path);
+    return { path, stored, description: stored.compiled.description };
+  }
+  if ((await kindOf(path)) === 'folder') {
+    throw new DataError(`${path} is a folder without program.bin`, {
+      code: 'bad-compiled-model',
+      where: path,
+      hint: 'Give an ONNX file or what tessera compile wrote.',
+    });
+  }
+  return { path, onnx: await readOnnx(path), description: { name: basename(path, extname(path)) } };
+}
+
+/** Opens an ONNX file; its external data is read when it is parsed. */
+export async function readOnnx(path: string): Promise<OnnxFile> {
+  const bytes = await readFileOrExplain(path);
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  const all = createHash('sha256').update(bytes);
+  const externalData: ExternalData = (location, offset, length) => {
+    const data = readBeside(path, location, offset, length);
+    all.update(data);
+    return data;
+  };
+  return {
+    hash,
+    read: (options) => readModel(bytes, { externalData, ...options }),
+    readGraph: (options) => readGraph(bytes, { externalData, ...options }),
+    fullHash: () => all.copy().digest('hex'),
+  };
+}
+
+/** Part of a file in the model's own folder; a location that leads out of it is refused. */
+function readBeside(model: string, location: string, offset: number, length: number | undefined): Uint8Array {
+  const refuse = (reason: string, cause?: unknown): DataError =>
+    new DataError(`${model}: its data file ${location} ${reason}`, {
+      code: 'missing-tensor',
+      where: location,
+      hint: 'Keep the model and its data files together.',
+      cause,
+    });
+  try {
+    const folder = realpathSync(dirname(model));
+    const path = realpathSync(join(folder, location));
+    if (!path.startsWith(folder + sep)) throw refuse('lies outside its folder');
+    const size = statSync(path).size;
+    const wanted = length ?? size - offset;
+    if (offset < 0 || wanted < 0 || offset + wanted > size) throw refuse('is too short');
+    const data = new Uint8Array(wanted);
+    const file = openSync(path, 'r');
+    try {
+      for (let done = 0; done < wanted; ) {
+        const got = readSync(file, data, done, wanted - done, offset + done);
+        if (got === 0) throw refuse('is too short');
+        done += got;
+      }
+    } finally {
+      closeSync(file);
+    }
+    return data;
+  } catch (cause) {
+    throw cause instanceof DataError ? cause : refuse('cannot be read', cause);
+  }
+}
+
+/** Calibration pictures of which so many are used at most when they were given for that, */
+const calibrationLimit = 256;
+/** and so many when they are the pictures to be answered, with more bits of headroom: pictures may come that are brighter. */
+const ownPicturesLimit = 64;
+const uncertainMarginBits = 2;
+const generatedCount = 16;
+
+/** Compiles a model, or takes it from the cache. */
+export async function openModel(
+  source: ModelSource,
+  options: ModelOptions,
+  task: Task,
+  compute: Compute,
+  pictures?: Pictures,
+  purpose: 'answer' | 'calibrate' = 'answer',
+): Promise<OpenModel> {
+  const { onnx, stored } = source;
+  if (stored !== undefined) return withPlaintext(compute, stored, undefined);
+  if (onnx === undefined) throw new RangeError('a model source is either stored or an ONNX file');
+  const open = inputShapeOf(onnx, pictures);
+  const graph = onnx.readGraph(open);
+  if (pictures !== undefined) checkShape(pictures.dataset, graph.input.shape);
+  const calibration = await chooseCalibration(graph, options, pictures, purpose);
+  const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
+  const key = createHash('sha256')
+    .update(
+      JSON.stringify([
+        cacheVersion,
+        onnx.fullHash(),
+        graph.input.shape,
+        spec?.hash,
+        options.ring,
+        calibration.hash,
+        calibration.extraMarginBits,
+      ]),
+    )
+    .digest('hex');
+  const description = describeModel(source, pictures);
+  const known = options.cache ? await recallModel(key) : undefined;
+  if (known !== undefined) return withPlaintext(compute, { ...known, compiled: { ...known.compiled, description } }, graph);
+  const progress = task.output.progress(`compiling ${source.description.name}`, 1);
+  const { images, count, extraMarginBits } = calibration;
+  const result = await compileGraph(
+    compute,
+    graph,
+    { images, count, marginBits: extraMarginBits },
+    { ringBits: options.ring, ...(spec === undefined ? {} : { spec: spec.patches }) },
+  );
+  progress.end();
+  const hash = await programHash(result.program);
+  const { clipped, fractionBits, drelus, comparisons } = result.report;
+  const calibratedOn = { source: calibration.source, images: count, extraMarginBits };
+  const made: StoredModel = {
+    compiled: { program: result.program, weights: result.weights, description, hash },
+    summary: { hash, ringBits: result.program.ringBits, fractionBits, drelus, comparisons, clipped, calibratedOn },
+  };
+  if (options.cache) await rememberModel(key, made);
+  return withPlaintext(compute, made, graph);
+}
+
+/** Raised whenever the compiler's choices change, so that nothing compiled before is taken for the same. */
+const cacheVersion = 1;
+
+function inputShapeOf(onnx: OnnxFile, pictures: Pictures | undefined): ReadOptions {
+  if (pictures === undefined) return {};
+  const { shape } = onnx.read({ inputShape: pictures.dataset.shape }).input;
+  return shape.length === 3 ? { inputShape: pictures.dataset.shape } : {};
+}
+
+function describeModel({ description }: ModelSource, pictures: Pictures | undefined): ModelDescription {
+  const classes = description.classes ?? pictures?.classes;
+  const preprocess = description.preprocess ?? (pictures?.dataset.preprocessingStated ? pictures.dataset.preprocessing : undefined);
+  return { name: description.name, ...(classes === undefined ? {} : { classes }), ...(preprocess === undefined ? {} : { preprocess }) };
+}
+
+interface ChosenCalibration {
+  readonly images: Float32Array;
+  readonly count: number;
+  readonly extraMarginBits: number;
+  readonly source: string;
+  readonly hash: string;
+}
+
+async function chooseCalibration(
+  graph: Graph,
+  options: ModelOptions,
+  pictures: Pictures | undefined,
+  purpose: 'answer' | 'calibrate',
+): Promise<ChosenCalibration> {
+  const shared = pictures?.dataset.preprocessingStated ? { preprocessing: pictures.dataset.preprocessing } : {};
+  if (options.calibrate !== undefined) {
+    const dataset = await loadDataset(options.calibrate, { limit: calibrationLimit, ...shared });
+    return fromDataset(dataset, graph, calibrationLimit, 0, basename(options.calibrate));
+  }
+  if (pictures !== undefined) {
+    const given = purpose === 'calibrate';
+    const source = options.data === undefined ? 'the pictures given' : basename(options.data);
+    return fromDataset(pictures.dataset, graph, given ? calibrationLimit : ownPicturesLimit, given ? 0 : uncertainMarginBits, source);
+  }
+  const { shape } = graph.input;
+  const images = generatePictures(shape, plainPreprocessing(shape[0] ?? 1), generatedCount, options.seed);
+  return {
+    images,
+    count: generatedCount,
+    extraMarginBits: uncertainMarginBits,
+    source: 'generated pictures',
+    hash: `generated ${options.seed}`,
+  };
+}
+
+async function fromDataset(
+  dataset: Dataset,
+  graph: Graph,
+  limit: number,
+  extraMarginBits: number,
+  source: string,
+): Promise<ChosenCalibration> {
+  checkShape(dataset, graph.input.shape);
+  const count = Math.min(limit, dataset.count);
+  const used = { ...dataset, count };
+  return { images: await dataset.read(0, count), count, extraMarginBits, source, hash: await hashDataset(used) };
+}
+
+function withPlaintext(compute: Compute, stored: StoredModel, graph: Graph | undefined): OpenModel {
+  const { program, weights } = stored.compiled;
+  const fixedPoint: OpenModel['fixedPoint'] = async (images, count) => {
+    const input = encodeFixed(images, program.tensors[program.input]!.scale, program.ringBits);
+    const { output, overflow } = await simulate(compute, program, weights, input, count);
+    const clipped = overflow.reduce((sum, step) => sum + step.range + step.window, 0);
+    return { logits: decodeFixed(output, program.tensors[program.output]!.scale), clipped };
+  };
+  const plaintext: OpenModel['plaintext'] =
+    graph === undefined
+      ? async (images, count) => activated(program, (await fixedPoint(images, count)).logits, count)
+      : (images, count) => forward(compute, graph, images, count);
+  return { ...stored, plaintextKind: graph === undefined ? 'fixed' : 'float', plaintext, fixedPoint };
+}

@@ -1,0 +1,63 @@
+// Flags that several commands share, and how their values are read.
+import { availableParallelism } from 'node:os';
+import { Command, InvalidArgumentError, Option } from 'commander';
+
+/** Values of the flags every command takes. */
+export interface CommonOptions {
+  readonly json: boolean;
+  readonly quiet: boolean;
+  readonly threads: number;
+}
+
+/** Values of the flags of commands that take a model, which may have to be compiled first. */
+export interface ModelOptions extends CommonOptions {
+  readonly data?: string;
+  readonly limit?: number;
+  readonly calibrate?: string;
+  readonly preprocess?: string;
+  readonly spec?: string;
+  readonly ring: number;
+  readonly seed: number;
+  /** False with --no-cache. */
+  readonly cache: boolean;
+}
+
+/** Reads a whole number of at least `least`. */
+export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (text: string) => number {
+  return (text) => {
+    const value = Number(text);
+    if (!Number.isSafeInteger(value) || value < least || value > most) {
+      const range = most === Number.MAX_SAFE_INTEGER ? `of at least ${least}` : `from ${least} to ${most}`;
+      throw new InvalidArgumentError(`It has to be a whole number ${range}.`);
+    }
+    return value;
+  };
+}
+
+/** A command with the flags every command takes, and an example at the end of its help. */
+export function createCommand(name: string, summary: string, example: string): Command {
+  return new Command(name)
+    .description(summary)
+    .option('--json', 'print one JSON object on standard output and nothing else there', false)
+    .option('--quiet', 'print no progress and no remarks', false)
+    .addOption(new Option('--threads <n>', 'threads to compute with').argParser(wholeNumber(1, 256)).default(availableParallelism()))
+    .addHelpText('after', `\nExample:\n  $ ${example}`);
+}
+
+/** Adds the flags that name pictures and say how they become a network's input. */
+export function withPictures(command: Command): Command {
+  return command
+    .option('--data <path>', 'pictures: a file, a folder, or a dataset descriptor')
+    .addOption(new Option('--limit <n>', 'use at most so many pictures').argParser(wholeNumber(1)))
+    .option('--preprocess <descriptor>', 'preprocessing (and classes) for pictures that state none');
+}
+
+/** Adds the flags that say how an ONNX file is compiled. */
+export function withCompilation(command: Command): Command {
+  return command
+    .option('--calibrate <path>', 'pictures that set the fixed-point scales; best not those that are evaluated')
+    .option('--spec <file>', 'block-ReLU spec to compile with')
+    .addOption(new Option('--ring <bits>', 'bits of the ring').argParser(wholeNumber(16, 32)).default(32))
+    .addOption(new Option('--seed <n>', 'seed of generated calibration pictures').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
+    .option('--no-cache', 'compile anew, and keep nothing');
+}

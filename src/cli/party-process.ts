@@ -1,0 +1,64 @@
+// The child processes of `run --parties processes`: a provider or a model owner, told what to do by the process that started it.
+// Messages to and from the parent carry settings and byte counts; the protocol itself goes through real sockets.
+import { createNodeCompute } from '../kernel/pool.node.js';
+import type { Traffic } from '../party/session.js';
+import type { Channel } from '../wire/channel.js';
+import type { NetworkProfile } from '../wire/profiles.js';
+import type { Listener } from '../wire/websocket.node.js';
+import { hostProvider, hostServer } from './hosting.js';
+import { readModelFolder } from './model-folder.js';
+
+/** What the parent sends first. */
+export interface PartySettings {
+  readonly role: 'provider' | 'server';
+  readonly threads: number;
+  readonly network?: NetworkProfile;
+  /** Server: folder of the compiled model, and where the provider listens. */
+  readonly model?: string;
+  readonly providerUrl?: string;
+}
+
+/** What the child answers: where it listens, or why it does not; and on "traffic", the counters of the server's link to the provider. */
+export type PartyAnswer =
+  | { readonly kind: 'listening'; readonly url: string }
+  | { readonly kind: 'failed'; readonly message: string }
+  | { readonly kind: 'traffic'; readonly traffic: Traffic };
+
+function answer(message: PartyAnswer): void {
+  process.send?.(message);
+}
+
+async function start(settings: PartySettings): Promise<void> {
+  const compute = await createNodeCompute({ threads: settings.threads });
+  const network = settings.network === undefined ? {} : { network: settings.network };
+  const common = { compute, host: '127.0.0.1', port: 0, ...network };
+  let link: Channel | undefined;
+  let listener: Listener;
+  if (settings.role === 'provider') listener = await hostProvider(common);
+  else {
+    const { compiled } = await readModelFolder(settings.model ?? '');
+    listener = await hostServer({
+      ...common,
+      model: compiled,
+      providerUrl: settings.providerUrl ?? '',
+      onProviderLink: (opened) => {
+        link = opened;
+      },
+    });
+  }
+  process.on('message', (message) => {
+    if (message !== 'traffic' || link === undefined) return;
+    const { sent, received, framingBytes } = link;
+    answer({ kind: 'traffic', traffic: { sent, received, framingBytes } });
+  });
+  answer({ kind: 'listening', url: listener.url });
+}
+
+// The parent ends its children; should it vanish, they end themselves. Ctrl-C on a terminal reaches all, and the parent handles it.
+process.on('disconnect', () => process.exit());
+process.on('SIGINT', () => {});
+process.once('message', (settings) => {
+  start(settings as PartySettings).catch((error: Error) => {
+    answer({ kind: 'failed', message: error.message });
+  });
+});

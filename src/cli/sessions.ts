@@ -1,0 +1,175 @@
+// Sessions for commands: all three parties on this machine, or a client of two that are elsewhere.
+import { type ChildProcess, fork } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { PeerError, TesseraError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { type ClientSession, openClientSession } from '../party/client.js';
+import { openLocalSession } from '../party/local.js';
+import type { Traffic } from '../party/session.js';
+import { linkBytes } from '../party/traffic.js';
+import type { Channel, Phase } from '../wire/channel.js';
+import { shape } from '../wire/shaper.js';
+import { connect } from '../wire/websocket.node.js';
+import { openCompute } from './compute.js';
+import type { StoredModel } from './model-folder.js';
+import { writeModelFolder } from './model-folder.js';
+import type { PartyAnswer, PartySettings } from './party-process.js';
+import type { LocalRunOptions, PrivateSession } from './run-types.js';
+import type { Task } from './task.js';
+
+/** Starts all three parties on this machine, in this process or in three, and connects a client. */
+export async function openLocal(model: StoredModel, options: LocalRunOptions, task: Task): Promise<PrivateSession> {
+  const compute = await openCompute(task, options.threads);
+  return options.parties === 'memory' ? openInMemory(model, options, task, compute) : openInProcesses(model, options, task, compute);
+}
+
+async function openInMemory({ compiled }: StoredModel, options: LocalRunOptions, task: Task, compute: Compute): Promise<PrivateSession> {
+  const { program, weights, description } = compiled;
+  const { network, suite } = options;
+  const info = { ...description } as NonNullable<Parameters<typeof openLocalSession>[0]['info']>;
+  const wrap = network === undefined ? {} : { wrap: (channel: Channel) => shape(channel, network) };
+  const local = await openLocalSession({ compute, program, weights, info, suite, ...wrap });
+  return sessionOf(
+    local.client,
+    task,
+    () => local.close(),
+    async () => local.counters.serverProvider,
+  );
+}
+
+async function openInProcesses(model: StoredModel, options: LocalRunOptions, task: Task, compute: Compute): Promise<PrivateSession> {
+  const { threads, network, suite } = options;
+  const folder = await mkdtemp(join(tmpdir(), 'tessera-model-'));
+  task.atEnd(() => rm(folder, { recursive: true, force: true }));
+  await writeModelFolder(folder, model);
+  const common = { threads, ...(network === undefined ? {} : { network }) };
+  const provider = await startParty({ role: 'provider', ...common }, task);
+  const server = await startParty({ role: 'server', ...common, model: folder, providerUrl: provider.url }, task);
+  const open = async (url: string): Promise<Channel> => {
+    const channel = await connect(url);
+    return network === undefined ? channel : shape(channel, network);
+  };
+  const client = await openClientSession({ compute, suite, server: await open(server.url), provider: await open(provider.url) });
+  return sessionOf(client, task, () => client.close(), server.traffic);
+}
+
+export interface RemoteOptions {
+  readonly serverUrl: string;
+  readonly providerUrl: string;
+  readonly suite: string;
+  readonly threads: number;
+  /** Certificate to trust at both, PEM. */
+  readonly ca?: string;
+  /** Hash the program must have. */
+  readonly pinnedHash?: string;
+}
+
+/** Connects to a server and a provider that run elsewhere. */
+export async function openRemote(options: RemoteOptions, task: Task): Promise<PrivateSession> {
+  const { suite, ca, pinnedHash } = options;
+  const compute = await openCompute(task, options.threads);
+  const settings = ca === undefined ? {} : { tls: { ca } };
+  const server = await connect(options.serverUrl, settings);
+  task.atEnd(() => server.close());
+  const provider = await connect(options.providerUrl, settings);
+  task.atEnd(() => provider.close());
+  const client = await openClientSession({ compute, suite, server, provider, ...(pinnedHash === undefined ? {} : { pinnedHash }) });
+  return sessionOf(client, task, () => client.close(), undefined);
+}
+
+/** @param between counters of the link from server to provider, as the server counts; undefined where they cannot be had. */
+function sessionOf(
+  client: ClientSession,
+  task: Task,
+  end: () => Promise<void>,
+  between: (() => Promise<Traffic>) | undefined,
+): PrivateSession {
+  let open = true;
+  const close = async (): Promise<void> => {
+    if (open) await end();
+    open = false;
+  };
+  task.atEnd(close);
+  return {
+    program: client.program,
+    description: client.info as PrivateSession['description'],
+    setupSeconds: client.setupSeconds,
+    // The client's clock covers the others': it waits for the server's "ready", which follows the provider's last message, and for the output.
+    infer: async (images, batch) => {
+      const { outputs, report } = await client.infer(images, batch);
+      return { logits: joined(outputs), seconds: report.seconds, rounds: { ...report.rounds } };
+    },
+    traffic: async () => {
+      const serverProvider = between === undefined ? unseen : await between();
+      const counters = { clientServer: client.traffic.server, clientProvider: client.traffic.provider, serverProvider };
+      const bytes = (phase: Phase) => linkBytes(counters, phase);
+      const framing = client.traffic.server.framingBytes + client.traffic.provider.framingBytes + serverProvider.framingBytes;
+      return { setup: bytes('setup'), offline: bytes('offline'), online: bytes('online'), framing };
+    },
+    seesAllLinks: between !== undefined,
+    close,
+  };
+}
+
+const nothing = { setup: { bytes: 0, messages: 0 }, offline: { bytes: 0, messages: 0 }, online: { bytes: 0, messages: 0 } };
+const unseen: Traffic = { sent: nothing, received: nothing, framingBytes: 0 };
+
+function joined(rows: readonly Float32Array[]): Float32Array {
+  const length = rows[0]?.length ?? 0;
+  const all = new Float32Array(length * rows.length);
+  for (const [index, row] of rows.entries()) all.set(row, index * length);
+  return all;
+}
+
+interface StartedParty {
+  readonly url: string;
+  traffic(): Promise<Traffic>;
+}
+
+/** How long a party process may take to start, or to answer. */
+const processSeconds = 60;
+
+async function startParty(settings: PartySettings, task: Task): Promise<StartedParty> {
+  const child = fork(fileURLToPath(new URL('./party-process.js', import.meta.url)), { serialization: 'advanced' });
+  task.atEnd(() => void child.kill('SIGKILL'));
+  child.send(settings);
+  const started = await nextAnswer(child, settings.role);
+  if (started.kind !== 'listening') {
+    const reason = started.kind === 'failed' ? started.message : 'it answered out of turn';
+    throw new TesseraError(`the ${settings.role} process did not start: ${reason}`, {
+      code: 'party-failed',
+      hint: 'See the line above, if there is one.',
+    });
+  }
+  return {
+    url: started.url,
+    traffic: async () => {
+      child.send('traffic');
+      const reply = await nextAnswer(child, settings.role);
+      return reply.kind === 'traffic' ? reply.traffic : unseen;
+    },
+  };
+}
+
+function nextAnswer(child: ChildProcess, role: string): Promise<PartyAnswer> {
+  return new Promise((resolve, reject) => {
+    const settle = (end: () => void): void => {
+      clearTimeout(timer);
+      child.off('message', onMessage);
+      child.off('exit', onExit);
+      end();
+    };
+    const lost = (reason: string) => () =>
+      settle(() =>
+        reject(new PeerError(`the ${role} process ${reason}`, { code: 'party-failed', hint: 'Try --parties memory to see its error.' })),
+      );
+    const onMessage = (message: unknown): void => settle(() => resolve(message as PartyAnswer));
+    const onExit = lost('ended');
+    const timer = setTimeout(lost(`did not answer within ${processSeconds} s`), processSeconds * 1000);
+    child.once('message', onMessage);
+    child.once('exit', onExit);
+  });
+}
