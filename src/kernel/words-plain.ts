@@ -7,6 +7,8 @@ const times = (a: number, b: number): bigint => BigInt(a) * BigInt(b);
 
 export const addWords = (a: Int32Array, b: Int32Array): Int32Array => a.map((x, i) => x + b[i]!);
 export const subWords = (a: Int32Array, b: Int32Array): Int32Array => a.map((x, i) => x - b[i]!);
+export const differenceSigned = (a: Int32Array, b: Int32Array, bits: number): Int32Array =>
+  a.map((x, i) => Number(BigInt.asIntN(bits, BigInt(x) - BigInt(b[i]!))));
 export const scaleWords = (a: Int32Array, factor: number): Int32Array => a.map((x) => word(times(x, factor)));
 export const addScaledWords = (dst: Int32Array, a: Int32Array, factor: number): Int32Array =>
   dst.map((x, i) => x + word(times(a[i]!, factor)));

@@ -63,6 +63,8 @@ describe('ring words', () => {
           expect(out.slice()).toEqual(plain.addWords(a, b));
           compute.call('subWords', out, x, y, 0, a.length);
           expect(out.slice()).toEqual(plain.subWords(a, b));
+          compute.call('differenceSigned', out, x, y, width, 0, a.length);
+          expect(out.slice()).toEqual(plain.differenceSigned(a, b, width));
           compute.call('scaleWords', out, x, factor, 0, a.length);
           expect(out.slice()).toEqual(plain.scaleWords(a, factor));
           out.set(b);

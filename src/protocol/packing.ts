@@ -33,7 +33,7 @@ export function payloadWriter(context: StepContext, bytes: number): PayloadWrite
         });
     },
     raw(source, length) {
-      payload.set(source.subarray(0, length), at);
+      context.compute.call('copyBytes', payload.subarray(at), source, length);
       at += length;
     },
     done() {
@@ -52,7 +52,7 @@ export interface PayloadReader {
 
 export function payloadReader(context: StepContext, payload: Uint8Array): PayloadReader {
   const source = context.memory.bytes(payload.length + 16);
-  source.set(payload);
+  source.set(onWordBoundary(payload));
   let at = 0;
   return {
     async words(target, count, bits) {
@@ -65,7 +65,7 @@ export function payloadReader(context: StepContext, payload: Uint8Array): Payloa
         });
     },
     raw(target, length) {
-      target.set(source.subarray(at, at + length));
+      context.compute.call('copyBytes', target, source.subarray(at), length);
       at += length;
     },
     free() {
@@ -73,6 +73,9 @@ export function payloadReader(context: StepContext, payload: Uint8Array): Payloa
     },
   };
 }
+
+/** Copies a payload that starts inside a word: into shared memory, two copies at 5 GB/s are faster than one at 1.3. */
+const onWordBoundary = (payload: Uint8Array): Uint8Array => (payload.byteOffset % 8 === 0 ? payload : payload.slice());
 
 /** Cuts one allocation into parts that each start on a 16-byte boundary; sizes are in bytes. */
 export function carve(whole: Uint8Array, sizes: readonly number[]): Uint8Array[] {

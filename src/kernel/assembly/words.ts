@@ -1,6 +1,25 @@
 // Element-wise kernels on 32-bit words, and packing of k-bit words for the wire. Every kernel works on items [begin, end);
 // pointers are byte offsets on 16-byte boundaries and `begin` is a multiple of the grain its caller gives (a power of two >= 32).
 
+/** Copies bytes whatever their alignment; JavaScript's own copy within shared memory goes byte by byte when the two differ in it. */
+export function copyBytes(dst: usize, src: usize, bytes: i32): void {
+  memory.copy(dst, src, bytes);
+}
+
+/** dst[i] = ((a[i] - b[i]) mod 2^bits), sign-extended */
+export function differenceSigned(dst: usize, a: usize, b: usize, bits: i32, begin: i32, end: i32): void {
+  const up = 32 - bits;
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    v128.store(dst + o, i32x4.shr_s(i32x4.shl(i32x4.sub(v128.load(a + o), v128.load(b + o)), up), up));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    store<i32>(dst + o, ((load<i32>(a + o) - load<i32>(b + o)) << up) >> up);
+  }
+}
+
 /** dst[i] = a[i] + b[i] */
 export function addWords(dst: usize, a: usize, b: usize, begin: i32, end: i32): void {
   let i = begin;

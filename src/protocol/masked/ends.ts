@@ -41,9 +41,10 @@ export async function drawInputMask(context: StepContext, peer: 'client' | 'prov
 /** Client, online: masks the encoded pictures and sends them. */
 export async function sendInput(context: StepContext, encoded: Int32Array, mask: Int32Array): Promise<void> {
   const { ringBits } = context.program;
-  mask.forEach((word, i) => {
-    mask[i] = word + encoded[i]!;
-  });
+  const words = context.memory.words(mask.length);
+  words.set(encoded);
+  await context.compute.run('addWords', [mask, mask, words], mask.length, { grain: 32 });
+  context.memory.free(words);
   const message = payloadWriter(context, inputBytes(context));
   await message.words(mask, mask.length, ringBits);
   context.send('server', messageNames.input, message.done());
@@ -109,6 +110,6 @@ export async function receiveOutput(context: StepContext, mask: Int32Array): Pro
   const words = context.memory.words(mask.length);
   await message.words(words, words.length, ringBits);
   message.free();
-  const up = 32 - ringBits;
-  return Int32Array.from(words, (word, i) => ((word - mask[i]!) << up) >> up);
+  await context.compute.run('differenceSigned', [words, words, mask, ringBits], words.length, { grain: 32 });
+  return new Int32Array(words);
 }
