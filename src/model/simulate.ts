@@ -135,7 +135,7 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
       return;
     case 'truncate':
       counters.range += outOfRange(input, program.ringBits);
-      for (let i = 0; i < input.length; i++) output[i] = truncate(input[i]!, step.truncateBits, run.options);
+      for (let i = 0; i < input.length; i++) output[i] = truncate(input[i]!, step.truncateBits, run.options.random);
       return;
     case 'maxpool':
       maxPool(step.geometry, input, count, output);
@@ -170,10 +170,11 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
   }
 }
 
-function truncate(value: number, bits: number, { random }: SimulateOptions): number {
+/** floor(value / 2^bits), or by `random` one more with the probability of the fraction dropped. */
+function truncate(value: number, bits: number, random: (() => number) | undefined): number {
   const floor = value >> bits;
   if (random === undefined || bits === 0) return floor;
-  return floor + (random() * 2 ** bits < (value & (2 ** bits - 1)) ? 1 : 0);
+  return random() * (1 << bits) < (value & ((1 << bits) - 1)) ? floor + 1 : floor;
 }
 
 function outOfRange(values: Int32Array, ringBits: number): number {
@@ -183,9 +184,9 @@ function outOfRange(values: Int32Array, ringBits: number): number {
   return count;
 }
 
-/** Whether a compared sum of `elements` values can be misjudged. */
-function leaves(sum: number, elements: number, window: Window, bits: number): boolean {
-  return Math.abs(sum) >= 2 ** (window.high - 1) - 2 ** window.low - (elements === 1 ? 0 : elements) * 2 ** bits;
+/** Sums over `elements` values from this size on can be misjudged. */
+function windowLimit(elements: number, window: Window, truncateBits: number): number {
+  return 2 ** (window.high - 1) - 2 ** window.low - (elements === 1 ? 0 : elements) * 2 ** truncateBits;
 }
 
 /** Windows whose greatest difference the step's window of bits cannot hold. */
@@ -215,18 +216,16 @@ function wideWindows({ geometry, window }: MaxPoolStep, input: Int32Array, count
   return wide;
 }
 
-function plainRelu(
-  { options }: Run,
-  { window, truncateBits, cap }: ReluStep,
-  counters: Counters,
-  input: Int32Array,
-  output: Int32Array,
-): void {
-  const top = cap === undefined ? 0 : cap >> truncateBits;
+function plainRelu({ options: { random } }: Run, step: ReluStep, counters: Counters, input: Int32Array, output: Int32Array): void {
+  const { truncateBits } = step;
+  const limit = windowLimit(1, step.window, truncateBits);
+  const cap = step.cap ?? Number.POSITIVE_INFINITY;
+  const lowest = Math.max(-limit, step.cap === undefined ? -limit : step.cap - limit);
+  const top = step.cap === undefined ? 0 : step.cap >> truncateBits;
   for (let i = 0; i < input.length; i++) {
     const y = input[i]!;
-    if (leaves(y, 1, window, truncateBits) || (cap !== undefined && leaves(y - cap, 1, window, truncateBits))) counters.window++;
-    output[i] = y < 0 ? 0 : cap !== undefined && y >= cap ? top : truncate(y, truncateBits, options);
+    if (y <= lowest || y >= limit) counters.window++;
+    output[i] = y < 0 ? 0 : y >= cap ? top : truncate(y, truncateBits, random);
   }
 }
 
@@ -237,24 +236,21 @@ function blockRelu(run: Run, step: ReluStep, patches: readonly Patch[], counters
     patches.forEach((patch, c) => {
       const base = (n * channels + c) * height * width;
       if (patch[0] === 0 || patch[1] === 0) {
-        for (let i = base; i < base + height * width; i++) output[i] = patch[0] === 0 ? truncate(input[i]!, truncateBits, run.options) : 0;
+        for (let i = base; i < base + height * width; i++)
+          output[i] = patch[0] === 0 ? truncate(input[i]!, truncateBits, run.options.random) : 0;
         return;
       }
       eachPatch(height, width, patch, (top, bottom, left, right) => {
         const elements = (bottom - top) * (right - left);
         let sum = 0;
         for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += input[base + y * width + x]!;
-        if (
-          leaves(sum, elements, window, truncateBits) ||
-          (cap !== undefined && leaves(sum - elements * cap, elements, window, truncateBits))
-        ) {
-          counters.window++;
-        }
+        const limit = windowLimit(elements, window, truncateBits);
+        if (Math.abs(sum) >= limit || (cap !== undefined && Math.abs(sum - elements * cap) >= limit)) counters.window++;
         const full = cap !== undefined && sum >= elements * cap;
         for (let y = top; y < bottom; y++) {
           for (let x = left; x < right; x++) {
             const i = base + y * width + x;
-            output[i] = sum < 0 ? 0 : full ? cap >> truncateBits : truncate(input[i]!, truncateBits, run.options);
+            output[i] = sum < 0 ? 0 : full ? cap >> truncateBits : truncate(input[i]!, truncateBits, run.options.random);
           }
         }
       });
