@@ -5,3 +5,5 @@ export { setScratch } from './scratch';
 export { convolveFloats, convolveWords, multiplyVectorFloats, multiplyVectorWords, packRows } from './conv';
 export { depthwiseFloats, depthwiseWords, maxPoolFloats, sumPoolFloats, sumPoolWords, sumRunsWords } from './depthwise';
 export * from './float';
+export { ceilingFloats, ceilingWords } from './ceiling';
+export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
