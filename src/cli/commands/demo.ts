@@ -26,20 +26,20 @@ export function demoCommand(): Command {
           parties: 'processes',
           batch: 1,
         } as const;
-        task.output.note(
-          'A photograph of a cat is classified by a network that its owner never shows, for a client who never shows the cat.\n',
-        );
         const pictures = await openPictures([`${models}/pictures/cat.png`], settings, task.output);
         const source = await findModel(`${models}/cifar10-resnet20.onnx`);
         const model = await openModel(source, settings, task, await openCompute(task, options.threads), pictures);
+        task.output.note(
+          'A client holds a picture of a cat, a server a network; neither shows its own. A provider sees neither, and helps.\n',
+        );
         const report = await runPrivately(task, model, pictures, settings);
-        const plaintext = {
+        const about = {
           suite: 'masked',
           parties: 'processes',
           calibratedOn: model.summary.calibratedOn,
           plaintext: model.plaintextKind,
         };
-        task.output.result({ ...plaintext, ...report }, () => formatRun(report, pictures.classes));
+        task.output.result({ ...about, ...report }, () => formatRun(report, pictures.classes));
       }),
   );
 }
