@@ -15,6 +15,8 @@ export interface Farewell {
 
 /** What carries the frames. None of its functions throws. */
 export interface Transport {
+  /** Memory for a frame that `write` is about to get. Default: fresh. */
+  allocate?(length: number): Uint8Array<ArrayBuffer>;
   write(frame: Uint8Array<ArrayBuffer>): void;
   /** Resolves when the queue to the peer is short; may stay pending when the link ends. */
   drained(): Promise<void>;
@@ -60,7 +62,7 @@ export function createEndpoint(transport: Transport, limits: ChannelLimits): End
       return transport.framingBytes();
     },
     send(label, payload, phase, depth) {
-      const frame = encodeFrame(label, payload, phase, depth);
+      const frame = encodeFrame(label, payload, phase, depth, transport.allocate);
       if (over !== undefined) return;
       count(sent, phase, payload.length);
       transport.write(frame);

@@ -15,19 +15,27 @@ export interface Frame {
 /**
  * A copy of the payload and the label, as one array; the label is inference u32, step u16, name u16, depth u16, phase u8, zero u8, little endian.
  * Throws RangeError when a field does not fit.
+ * @param allocate Where the array comes from; its contents need not be zero.
  */
-export function encodeFrame(label: Label, payload: Uint8Array, phase: Phase, depth: number): Uint8Array<ArrayBuffer> {
+export function encodeFrame(
+  label: Label,
+  payload: Uint8Array,
+  phase: Phase,
+  depth: number,
+  allocate = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(length),
+): Uint8Array<ArrayBuffer> {
   checkField('inference', label.inference, 2 ** 32);
   checkField('step', label.step, 2 ** 16);
   checkField('name', label.name, 2 ** 16);
   checkField('depth', depth, 2 ** 16);
-  const frame = new Uint8Array(labelBytes + payload.length);
-  const header = new DataView(frame.buffer, payload.length);
+  const frame = allocate(labelBytes + payload.length);
+  const header = new DataView(frame.buffer, frame.byteOffset + payload.length, labelBytes);
   header.setUint32(0, label.inference, true);
   header.setUint16(4, label.step, true);
   header.setUint16(6, label.name, true);
   header.setUint16(8, depth, true);
   header.setUint8(10, phases.indexOf(phase));
+  header.setUint8(11, 0);
   frame.set(payload);
   return frame;
 }

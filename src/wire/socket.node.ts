@@ -7,9 +7,13 @@ import { createEndpoint, type Transport } from './endpoint.js';
 import { garbage, left, oversized } from './failures.js';
 import { fromClose, headerBytes, toClose } from './goodbye.js';
 import type { ChannelLimits } from './limits.js';
+import { createFramePool } from './pool.js';
 
 /** `drained` holds its caller back above this many bytes: deep enough to keep a 10 Gbit/s link busy while the event loop is away for 3 ms. */
 export const highWaterBytes = 4 << 20;
+
+/** Memory kept for the next frames, by all channels of the process together. */
+const pool = createFramePool(64 << 20);
 
 /** A peer that has been told goodbye for a failure gets this long to answer before its socket is cut. */
 const graceMilliseconds = 1000;
@@ -67,12 +71,17 @@ function createQueue(socket: WebSocket, masked: boolean): Queue {
   return {
     flushedBytes: () => handedBytes - socket.bufferedAmount,
     transport: {
+      allocate: pool.take,
       write(frame) {
         if (socket.readyState !== socket.OPEN) return;
         const header = headerBytes(frame.length, masked);
         framingBytes += header;
         handedBytes += frame.length + header;
-        socket.send(frame, { binary: true }, wake);
+        // Called when the kernel has its own copy, or the socket is gone.
+        socket.send(frame, { binary: true }, () => {
+          pool.give(frame);
+          wake();
+        });
       },
       drained: () => (socket.bufferedAmount <= highWaterBytes ? Promise.resolve() : new Promise((resolve) => waiting.push(resolve))),
       end(farewell) {
