@@ -24,5 +24,7 @@ export function encodeFixed(values: ArrayLike<number>, scale: number, ringBits: 
 
 /** Decodes two's complement words (sign-extended to 32 bits). */
 export function decodeFixed(words: Int32Array, scale: number): Float32Array {
-  return Float32Array.from(words, (w) => w / scale);
+  const values = new Float32Array(words.length);
+  for (let i = 0; i < words.length; i++) values[i] = words[i]! / scale;
+  return values;
 }

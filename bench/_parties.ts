@@ -1,0 +1,85 @@
+// What the benchmark programs share: three parties on this machine, medians, and the rows they print.
+import { availableParallelism, cpus } from 'node:os';
+import { parseArgs } from 'node:util';
+import { formatTable } from '../src/cli/format.js';
+import type { StoredModel } from '../src/cli/model-folder.js';
+import { createOutput } from '../src/cli/output.js';
+import type { PrivateSession } from '../src/cli/run-types.js';
+import { openLocal } from '../src/cli/sessions.js';
+import type { Task } from '../src/cli/task.js';
+
+/** One row of `tessera bench`. Times are medians over `runs` runs; a phase's seconds are those of its slowest party. */
+export interface BenchRow {
+  readonly case: string;
+  readonly suite: string;
+  readonly elements?: number;
+  readonly ringBits: number;
+  readonly network: string;
+  readonly runs: number;
+  readonly offline: PhaseRow;
+  readonly online: PhaseRow;
+  readonly note?: string;
+}
+
+export interface PhaseRow {
+  readonly seconds: number;
+  readonly bytes: number;
+  readonly rounds: number;
+}
+
+export interface BenchOptions {
+  readonly threads: number;
+  readonly json: boolean;
+}
+
+export function benchOptions(): BenchOptions {
+  const { values } = parseArgs({ options: { threads: { type: 'string' }, json: { type: 'boolean', default: false } }, strict: false });
+  return { threads: Number(values.threads ?? availableParallelism()), json: values.json === true };
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  const middle = sorted.length >> 1;
+  return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
+}
+
+/** Opens a session between three processes (or in memory) on this machine, runs `work`, and ends everything. */
+export async function withParties<T>(
+  model: StoredModel,
+  { threads }: BenchOptions,
+  work: (session: PrivateSession) => Promise<T>,
+  parties: 'processes' | 'memory' = 'processes',
+): Promise<T> {
+  const ends: (() => Promise<void> | void)[] = [];
+  const task: Task = {
+    output: createOutput({ json: false, quiet: true }),
+    signal: new AbortController().signal,
+    atEnd: (end) => void ends.push(end),
+  };
+  try {
+    return await work(await openLocal(model, { suite: 'masked', parties, threads }, task));
+  } finally {
+    for (const end of ends.reverse()) await end();
+  }
+}
+
+/** Prints JSON with --json, else a line about the machine and a table. */
+export function printRows<T extends object>(
+  rows: readonly T[],
+  { json }: BenchOptions,
+  columns: Readonly<Record<string, (row: T) => string>>,
+): void {
+  if (json) {
+    process.stdout.write(JSON.stringify(rows));
+    return;
+  }
+  const names = Object.keys(columns);
+  const body = rows.map((row) => names.map((name) => columns[name]!(row)));
+  process.stdout.write(`${machine()}\n${formatTable([names, ...body])}\n`);
+}
+
+/** The machine and the day, as every table states them. */
+export function machine(): string {
+  const [first] = cpus();
+  return `${cpus().length} × ${first?.model.trim() ?? 'unknown processor'}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`;
+}
