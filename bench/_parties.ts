@@ -50,17 +50,28 @@ export async function withParties<T>(
   work: (session: PrivateSession) => Promise<T>,
   parties: 'processes' | 'memory' = 'processes',
 ): Promise<T> {
+  const { task, end } = commandTask();
+  try {
+    return await work(await openLocal(model, { suite: 'masked', parties, threads }, task));
+  } finally {
+    await end();
+  }
+}
+
+/** A quiet command's task, and what ends all that was started under it. */
+export function commandTask(): { readonly task: Task; end(): Promise<void> } {
   const ends: (() => Promise<void> | void)[] = [];
   const task: Task = {
     output: createOutput({ json: false, quiet: true }),
     signal: new AbortController().signal,
     atEnd: (end) => void ends.push(end),
   };
-  try {
-    return await work(await openLocal(model, { suite: 'masked', parties, threads }, task));
-  } finally {
-    for (const end of ends.reverse()) await end();
-  }
+  return {
+    task,
+    end: async () => {
+      for (const end of ends.reverse()) await end();
+    },
+  };
 }
 
 /** Prints JSON with --json, else a line about the machine and a table. */

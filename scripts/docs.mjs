@@ -1,0 +1,64 @@
+// node scripts/docs.mjs operators | benchmarks [NAME…]      (after npm run build)
+// Writes docs/operators.md from the table of ONNX ops, and docs/benchmarks.md from what the benchmark programs print. Named benchmarks
+// replace their own sections alone; without a name all run, which takes some minutes on two cores.
+import { spawnSync } from 'node:child_process';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+
+const docs = fileURLToPath(new URL('../docs', import.meta.url));
+const main = fileURLToPath(new URL('../dist/src/cli/main.js', import.meta.url));
+
+/** Title and introduction of each benchmark's section, in the order of the page. */
+const sections = {
+  accuracy: [
+    'Real networks',
+    `Trained networks and pictures of \`../shared/data\`: labels and logits of private inference beside ONNX Runtime's float ones. Calibrated on pictures
+that are not evaluated. \`out of range\` counts evaluated values that left their fixed-point range, by simulation in the clear.`,
+  ],
+  resnet20: [
+    'CIFAR-10 ResNet-20',
+    'Single images and streams, three processes on one machine. Offline is what happens before the picture exists.',
+  ],
+  relu: ['ReLUs by themselves', 'ReLU with truncation, three processes on one machine. Bytes are of all phases and all links.'],
+  kernels: [
+    'Kernels',
+    'Each as a share of the machine’s own ceiling: a loop of multiply-adds in WASM that stays in the first-level cache.',
+  ],
+  wire: ['Transports and key streams', 'Between two processes on one machine, in messages of 1 MB.'],
+};
+
+const opening = `# Benchmarks
+
+Made by \`npm run docs:benchmarks\`; each table by the command above it, which prints the machine and the day first. Times are medians of the runs
+stated. Bytes count label and payload of every message, before WebSocket and TLS framing.
+`;
+
+async function writeOperators() {
+  const { operatorsMarkdown } = await import('../dist/src/model/ops/table.js');
+  writeFileSync(`${docs}/operators.md`, operatorsMarkdown());
+}
+
+function writeBenchmarks(names) {
+  const page = `${docs}/benchmarks.md`;
+  const before = existsSync(page) ? readFileSync(page, 'utf8') : '';
+  const parts = Object.entries(sections).map(([name, [title, text]]) => {
+    const kept = new RegExp(`<!-- ${name} -->\\n([^]*?)\\n<!-- end of ${name} -->`).exec(before)?.[1];
+    const body = names.length === 0 || names.includes(name) ? measure(name) : kept;
+    return body === undefined ? '' : `\n## ${title}\n\n${text}\n\n<!-- ${name} -->\n${body}\n<!-- end of ${name} -->\n`;
+  });
+  writeFileSync(page, opening + parts.join(''));
+}
+
+function measure(name) {
+  console.error(`measuring ${name} …`);
+  const { status, stdout } = spawnSync(process.execPath, [main, 'bench', name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  if (status !== 0) throw new Error(`bench ${name} ended with status ${status}`);
+  return `\`npm run bench ${name}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
+}
+
+const [what, ...names] = process.argv.slice(2);
+const unknown = names.find((name) => !(name in sections));
+if (unknown !== undefined) throw new Error(`there is no section ${unknown}: ${Object.keys(sections).join(', ')}`);
+if (what === 'operators') await writeOperators();
+else if (what === 'benchmarks') writeBenchmarks(names);
+else throw new Error('say what to write: operators, or benchmarks');
