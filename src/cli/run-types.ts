@@ -47,6 +47,8 @@ export interface PrivateSession {
    * overlaps the online phase of the one before.
    */
   infer(images: Float32Array, batch: number): Promise<Outcome>;
+  /** The offline phase alone; what it gives answers one batch. */
+  prepare(batch: number): Promise<{ infer(images: Float32Array): Promise<Outcome> }>;
   /** Bytes so far, on the links this process can see, and of transport framing (WebSocket headers). */
   traffic(): Promise<SessionTraffic>;
   /** Whether `traffic` covers every link. */

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PeerError, TesseraError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
-import { type ClientSession, openClientSession } from '../party/client.js';
+import { type ClientSession, type InferenceResult, openClientSession } from '../party/client.js';
 import { openLocalSession } from '../party/local.js';
 import type { Traffic } from '../party/session.js';
 import { linkBytes } from '../party/traffic.js';
@@ -17,7 +17,7 @@ import { openCompute } from './compute.js';
 import type { StoredModel } from './model-folder.js';
 import { writeModelFolder } from './model-folder.js';
 import type { PartyAnswer, PartySettings } from './party-process.js';
-import type { LocalRunOptions, PrivateSession } from './run-types.js';
+import type { LocalRunOptions, Outcome, PrivateSession } from './run-types.js';
 import type { Task } from './task.js';
 
 /** Starts all three parties on this machine, in this process or in three, and connects a client. */
@@ -98,9 +98,10 @@ function sessionOf(
     description: client.info as PrivateSession['description'],
     setupSeconds: client.setupSeconds,
     // The client's clock covers the others': it waits for the server's "ready", which follows the provider's last message, and for the output.
-    infer: async (images, batch) => {
-      const { outputs, report } = await client.infer(images, batch);
-      return { logits: joined(outputs), seconds: report.seconds, rounds: { ...report.rounds } };
+    infer: async (images, batch) => outcomeOf(await client.infer(images, batch)),
+    prepare: async (batch) => {
+      const prepared = await client.prepare(batch);
+      return { infer: async (images) => outcomeOf(await prepared.infer(images)) };
     },
     traffic: async () => {
       const serverProvider = between === undefined ? unseen : await between();
@@ -113,6 +114,12 @@ function sessionOf(
     close,
   };
 }
+
+const outcomeOf = ({ outputs, report }: InferenceResult): Outcome => ({
+  logits: joined(outputs),
+  seconds: report.seconds,
+  rounds: { ...report.rounds },
+});
 
 const nothing = { setup: { bytes: 0, messages: 0 }, offline: { bytes: 0, messages: 0 }, online: { bytes: 0, messages: 0 } };
 const unseen: Traffic = { sent: nothing, received: nothing, framingBytes: 0 };

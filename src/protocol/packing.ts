@@ -15,6 +15,8 @@ export interface PayloadWriter {
   words(source: Int32Array, count: number, bits: number): Promise<void>;
   /** The first `bytes` bytes of `source`. */
   raw(source: Uint8Array, bytes: number): void;
+  /** `number` bit planes of `count` bits that lie side by side in `block`. */
+  planes(block: Uint8Array, number: number, count: number): void;
   /** The finished payload; throws RangeError when it does not have the announced size. */
   done(): Uint8Array;
 }
@@ -36,6 +38,11 @@ export function payloadWriter(context: StepContext, bytes: number): PayloadWrite
       context.compute.call('copyBytes', payload.subarray(at), source, length);
       at += length;
     },
+    planes(block, number, count) {
+      const bytes = packedBytes(count, 1);
+      context.compute.call('copyRows', payload.subarray(at), bytes, block, planeStride(count), bytes, number);
+      at += number * bytes;
+    },
     done() {
       if (at !== bytes) throw new RangeError(`"payload" expected ${bytes} bytes, got ${at}`);
       return payload.subarray(0, bytes);
@@ -47,6 +54,8 @@ export function payloadWriter(context: StepContext, bytes: number): PayloadWrite
 export interface PayloadReader {
   words(target: Int32Array, count: number, bits: number): Promise<void>;
   raw(target: Uint8Array, bytes: number): void;
+  /** `number` bit planes of `count` bits, to lie side by side in `block`; padding bits are 0. */
+  planes(block: Uint8Array, number: number, count: number): void;
   free(): void;
 }
 
@@ -67,6 +76,13 @@ export function payloadReader(context: StepContext, payload: Uint8Array): Payloa
     raw(target, length) {
       context.compute.call('copyBytes', target, source.subarray(at), length);
       at += length;
+    },
+    planes(block, number, count) {
+      const bytes = packedBytes(count, 1);
+      const stride = planeStride(count);
+      if (stride !== bytes) block.fill(0);
+      context.compute.call('copyRows', block, stride, source.subarray(at), bytes, bytes, number);
+      at += number * bytes;
     },
     free() {
       context.memory.free(source);

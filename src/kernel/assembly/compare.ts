@@ -310,3 +310,34 @@ export function subQuarter(out: usize, v: usize, words: usize, width: i32, begin
     store<i32>(out + o, ((load<i32>(v + o) + quarter) & mask) - quarter - load<i32>(words + o));
   }
 }
+
+/** Copies `rows` rows of `bytes` bytes between two strides. */
+export function copyRows(dst: usize, dstStride: i32, src: usize, srcStride: i32, bytes: i32, rows: i32): void {
+  if (dstStride == bytes && srcStride == bytes) {
+    memory.copy(dst, src, <usize>bytes * rows);
+    return;
+  }
+  for (let i = 0; i < rows; i++) memory.copy(dst + <usize>i * dstStride, src + <usize>i * srcStride, bytes);
+}
+
+/**
+ * out = XOR over terms of the AND of the term's planes. `list` holds for each term its number of planes and their byte offsets (32-bit words).
+ * A term of no planes counts as all ones. Works on bytes [begin, end), multiples of 16.
+ */
+export function evaluateTerms(out: usize, list: usize, terms: i32, begin: i32, end: i32): void {
+  for (let i = begin; i < end; i += 16) {
+    let sum = i8x16.splat(0);
+    let at = list;
+    for (let t = 0; t < terms; t++) {
+      const planes = load<i32>(at);
+      at += 4;
+      let product = i8x16.splat(-1);
+      for (let p = 0; p < planes; p++) {
+        product = v128.and(product, v128.load(<usize>load<u32>(at) + i));
+        at += 4;
+      }
+      sum = v128.xor(sum, product);
+    }
+    v128.store(out + i, sum);
+  }
+}

@@ -16,61 +16,49 @@ export interface ComparisonShares {
   readonly hinges: readonly HingeShares[];
 }
 
+/** Planes side by side, in the order of the plan's combiners. */
 interface HingeShares {
-  /** Mask planes by combiner, then plane. */
-  readonly masks: readonly (readonly Uint8Array[])[];
-  readonly products: readonly (readonly Uint8Array[])[];
-  /** The party's half of the plane that hides the result. */
-  readonly result: Uint8Array;
+  /** Mask planes; the last plane is the party's half of what hides the result. */
+  readonly masks: Uint8Array;
+  readonly products: Uint8Array;
 }
 
 const combinersOf = (plan: ComparisonPlan): Combiner[] => (plan.second ? [...plan.first, plan.second] : [...plan.first]);
 const digitsOf = (plan: ComparisonPlan): number[] => plan.groups.flat();
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
+const masksOf = (combiners: readonly Combiner[]): number => sum(combiners.map((c) => c.masks));
+const productsOf = (plan: ComparisonPlan): number => sum(combinersOf(plan).map((c) => c.products.length));
 
 /** Bytes of the tables and products in the provider's message to the server. */
 export function dealtBytes(plan: ComparisonPlan, count: number, hinges: number): number {
-  const products = sum(combinersOf(plan).map((c) => c.products.length));
-  return sum(digitsOf(plan).map((g) => packedBytes(count, 1 << g))) + hinges * products * packedBytes(count, 1);
+  return sum(digitsOf(plan).map((g) => packedBytes(count, 1 << g))) + hinges * productsOf(plan) * packedBytes(count, 1);
 }
 
 /** Bytes of opened planes: the server's first message, and what both levels add to the client's answer and the server's second. */
 export function openedBytes(plan: ComparisonPlan, count: number, hinges: number): { first: number; second: number; result: number } {
   const plane = packedBytes(count, 1) * hinges;
-  return { first: plane * sum(plan.first.map((c) => c.masks)), second: plane * (plan.second?.masks ?? 0), result: plane };
+  return { first: plane * masksOf(plan.first), second: plane * (plan.second?.masks ?? 0), result: plane };
 }
 
 const tableSizes = (plan: ComparisonPlan, count: number): number[] => digitsOf(plan).map((g) => Math.max(16, planeStride(count) << g));
-
-/** Splits a random block into the planes of one hinge: mask planes, the result's plane and, for the client, its product shares. */
-function hingeSizes(plan: ComparisonPlan, count: number, withProducts: boolean): number[] {
-  const combiners = combinersOf(plan);
-  const planes = sum(combiners.map((c) => c.masks)) + 1 + (withProducts ? sum(combiners.map((c) => c.products.length)) : 0);
-  return new Array<number>(planes).fill(planeStride(count));
-}
-
-function takeHinge(plan: ComparisonPlan, parts: Uint8Array[], products: boolean): HingeShares {
-  const combiners = combinersOf(plan);
-  const masks = combiners.map((c) => parts.splice(0, c.masks));
-  const result = parts.shift()!;
-  return { masks, result, products: products ? combiners.map((c) => parts.splice(0, c.products.length)) : [] };
-}
+const maskSize = (plan: ComparisonPlan, count: number): number => (masksOf(combinersOf(plan)) + 1) * planeStride(count);
+const productSize = (plan: ComparisonPlan, count: number): number => productsOf(plan) * planeStride(count);
 
 /** Sizes of what the client and the provider draw together (tables, mask planes, product shares) for a comparison. */
 export function clientDrawSizes(plan: ComparisonPlan, count: number, hinges: number): number[] {
-  return [...tableSizes(plan, count), ...Array.from({ length: hinges }, () => hingeSizes(plan, count, true)).flat()];
+  return [...tableSizes(plan, count), ...Array.from({ length: hinges }, () => [maskSize(plan, count), productSize(plan, count)]).flat()];
 }
 
 /** The same for the server and the provider: mask planes alone. */
 export function serverDrawSizes(plan: ComparisonPlan, count: number, hinges: number): number[] {
-  return Array.from({ length: hinges }, () => hingeSizes(plan, count, false)).flat();
+  return new Array<number>(hinges).fill(maskSize(plan, count));
 }
 
 /** The client's shares from its draw (parts sized by {@link clientDrawSizes}). */
-export function clientShares(plan: ComparisonPlan, count: number, hinges: number, parts: Uint8Array[]): ComparisonShares {
-  const rest = [...parts];
-  const tables = rest.splice(0, digitsOf(plan).length);
-  return { count, tables, hinges: Array.from({ length: hinges }, () => takeHinge(plan, rest, true)) };
+export function clientShares(plan: ComparisonPlan, count: number, hinges: number, parts: readonly Uint8Array[]): ComparisonShares {
+  const tables = parts.slice(0, digitsOf(plan).length);
+  const rest = parts.slice(tables.length);
+  return { count, tables, hinges: Array.from({ length: hinges }, (_, h) => ({ masks: rest[2 * h]!, products: rest[2 * h + 1]! })) };
 }
 
 /** The server's shares: mask planes from its draw, tables and products from the provider's message. */
@@ -78,34 +66,26 @@ export function serverShares(
   context: StepContext,
   plan: ComparisonPlan,
   count: number,
-  hinges: number,
-  drawn: Uint8Array[],
+  drawn: readonly Uint8Array[],
   message: PayloadReader,
 ): ComparisonShares {
-  const rest = [...drawn];
-  const combiners = combinersOf(plan);
-  const sizes = [
-    ...tableSizes(plan, count),
-    ...new Array<number>(hinges * sum(combiners.map((c) => c.products.length))).fill(planeStride(count)),
-  ];
+  const digits = digitsOf(plan);
+  const sizes = [...tableSizes(plan, count), ...drawn.map(() => productSize(plan, count))];
   const parts = carve(context.memory.bytes(carvedBytes(sizes)), sizes);
-  const tables = parts.splice(0, digitsOf(plan).length);
-  digitsOf(plan).forEach((g, i) => {
-    message.raw(tables[i]!, packedBytes(count, 1 << g));
+  const tables = parts.slice(0, digits.length);
+  for (const [i, g] of digits.entries()) message.raw(tables[i]!, packedBytes(count, 1 << g));
+  const hinges = drawn.map((masks, h) => {
+    const products = parts[digits.length + h]!;
+    message.planes(products, productsOf(plan), count);
+    return { masks, products };
   });
-  const shares = Array.from({ length: hinges }, () => {
-    const hinge = takeHinge(plan, rest, false);
-    const products = combiners.map((c) => parts.splice(0, c.products.length));
-    for (const plane of products.flat()) message.raw(plane, packedBytes(count, 1));
-    return { ...hinge, products };
-  });
-  return { count, tables, hinges: shares };
+  return { count, tables, hinges };
 }
 
 /**
  * The provider's part: writes the server's shares of the tables and products, and returns for each hinge the plane zeta = its result mask
  * XOR the top bit of M, which turns the opened bit into the sign. `words` are the masks' sums, `shift` the window's low end in their scale.
- * `fromClient` and `fromServer` are the two draws; the tables and product planes in `fromClient` are overwritten.
+ * `fromClient` and `fromServer` are the two draws; what is in them is overwritten.
  */
 export async function dealComparison(
   context: StepContext,
@@ -124,74 +104,68 @@ export async function dealComparison(
     await compute.run('flipDigit', [fromClient.tables[i]!, words, positions[i]!, g], count, { grain: 128, costPerItem: 2 });
     message.raw(fromClient.tables[i]!, packedBytes(count, 1 << g));
   }
-  const rest = [...fromServer];
   const top = context.memory.bytes(stride);
   compute.call('bitPlane', top, words, shift + plan.bits - 1, 0, count);
-  for (const hinge of fromClient.hinges) {
-    const server = takeHinge(plan, rest, false);
-    for (const [c, { products }] of combinersOf(plan).entries()) {
-      const masks = hinge.masks[c]!;
-      masks.forEach((plane, i) => {
-        compute.call('xorBytes', plane, server.masks[c]![i]!, 0, stride);
-      });
-      dealProducts(context, products, masks, hinge.products[c]!, message, count);
-    }
-    compute.call('xorBytes', hinge.result, server.result, 0, stride);
-    compute.call('xorBytes', hinge.result, top, 0, stride);
-  }
+  const zetas = fromClient.hinges.map(({ masks, products }, h) => {
+    compute.call('xorBytes', masks, fromServer[h]!, 0, masks.length);
+    dealProducts(context, plan, masks, products, stride);
+    message.planes(products, productsOf(plan), count);
+    const zeta = masks.subarray(masks.length - stride);
+    compute.call('xorBytes', zeta, top, 0, stride);
+    return zeta;
+  });
   context.memory.free(top);
-  return fromClient.hinges.map((hinge) => hinge.result);
+  return zetas;
 }
 
-/** Writes, for each product of mask planes, the plane of products XOR the client's share of it. */
-function dealProducts(
-  { compute, memory }: StepContext,
-  products: readonly number[],
-  masks: readonly Uint8Array[],
-  clientProducts: readonly Uint8Array[],
-  message: PayloadWriter,
-  count: number,
-): void {
-  const stride = planeStride(count);
-  const value = memory.bytes(stride);
-  products.forEach((set, p) => {
-    const planes = masks.filter((_, i) => (set >> i) & 1);
-    value.set(planes[0]!);
-    for (const plane of planes.slice(1)) compute.call('andBytes', value, plane, 0, stride);
-    compute.call('xorBytes', value, clientProducts[p]!, 0, stride);
-    message.raw(value, packedBytes(count, 1));
-  });
-  memory.free(value);
+/** Turns the client's shares of the products of mask planes into the server's: each is XORed with its product. */
+function dealProducts(context: StepContext, plan: ComparisonPlan, masks: Uint8Array, products: Uint8Array, stride: number): void {
+  let firstMask = masks.byteOffset;
+  let share = products.byteOffset;
+  for (const combiner of combinersOf(plan)) {
+    for (const set of combiner.products) {
+      const planes = Array.from({ length: combiner.masks }, (_, i) => i).filter((i) => (set >> i) & 1);
+      evaluate(context, [[share], planes.map((i) => firstMask + i * stride)], share, stride);
+      share += stride;
+    }
+    firstMask += combiner.masks * stride;
+  }
+}
+
+/** Writes at `out` the XOR over terms of the AND of the planes at the terms' byte offsets. */
+function evaluate({ compute, memory }: StepContext, terms: readonly (readonly number[])[], out: number, stride: number): void {
+  const list = memory.words(terms.reduce((length, term) => length + 1 + term.length, 0));
+  let at = 0;
+  for (const term of terms) {
+    list[at++] = term.length;
+    for (const plane of term) list[at++] = plane;
+  }
+  compute.call('evaluateTerms', out, list, terms.length, 0, stride);
+  memory.free(list);
 }
 
 /** Position of each digit's lowest bit in the compared words. */
 function digitPositions(plan: ComparisonPlan, shift: number): number[] {
   let at = shift + plan.bits - 1;
-  return digitsOf(plan).map((g) => (at -= g));
+  return digitsOf(plan).map((g) => {
+    at -= g;
+    return at;
+  });
 }
 
-/** A set of planes side by side in memory, and their form on the wire. */
+/** Bit planes side by side. */
 export interface Planes {
-  readonly planes: readonly Uint8Array[];
-  readonly memory: Uint8Array;
+  readonly block: Uint8Array;
+  readonly number: number;
 }
 
 function allocatePlanes(context: StepContext, number: number, count: number): Planes {
-  const sizes = new Array<number>(number).fill(planeStride(count));
-  const memory = context.memory.bytes(carvedBytes(sizes));
-  return { planes: carve(memory, sizes), memory };
-}
-
-export function writePlanes(message: PayloadWriter, { planes }: Planes, count: number): void {
-  for (const plane of planes) message.raw(plane, packedBytes(count, 1));
+  return { block: context.memory.bytes(number * planeStride(count)), number };
 }
 
 export function readPlanes(context: StepContext, message: PayloadReader, number: number, count: number): Planes {
   const read = allocatePlanes(context, number, count);
-  for (const plane of read.planes) {
-    plane.fill(0, plane.length - 16);
-    message.raw(plane, packedBytes(count, 1));
-  }
+  message.planes(read.block, number, count);
   return read;
 }
 
@@ -205,65 +179,53 @@ export async function lookUp(
   shift: number,
 ): Promise<Planes> {
   const { count } = shares;
-  const out = allocatePlanes(context, sum(plan.first.map((c) => c.masks)), count);
+  const stride = planeStride(count);
+  const out = allocatePlanes(context, masksOf(plan.first), count);
   const positions = digitPositions(plan, shift);
   let digit = 0;
-  let base = 0;
-  for (const [g, { alphas, masks, digits }] of plan.first.entries()) {
+  let base = out.block.byteOffset;
+  for (const { alphas, masks, digits } of plan.first) {
     for (let i = 0; i < digits; i++, digit++) {
-      const equal = i < alphas ? out.planes[base + i]! : 0;
-      const above = out.planes[base + alphas + i]!;
-      const size = digitsOf(plan)[digit]!;
-      await context.compute.run('lookUpDigit', [equal, above, shares.tables[digit]!, words, positions[digit]!, size], count, {
+      const equal = i < alphas ? base + i * stride : 0;
+      const above = base + (alphas + i) * stride;
+      const table = shares.tables[digit]!;
+      await context.compute.run('lookUpDigit', [equal, above, table, words, positions[digit]!, digitsOf(plan)[digit]!], count, {
         grain: 128,
-        costPerItem: 2,
       });
     }
-    for (let i = 0; i < masks; i++) {
-      context.compute.call('xorBytes', out.planes[base + i]!, shares.hinges[hinge]!.masks[g]![i]!, 0, planeStride(count));
-    }
-    base += masks;
+    base += masks * stride;
   }
+  context.compute.call('xorBytes', out.block, shares.hinges[hinge]!.masks, 0, out.block.length);
   return out;
 }
 
 /** What both sides opened: XOR of the two halves, in place in `mine`. */
 export function open(context: StepContext, mine: Planes, theirs: Planes): void {
-  context.compute.call('xorBytes', mine.memory, theirs.memory, 0, mine.memory.length);
-  context.memory.free(theirs.memory);
+  context.compute.call('xorBytes', mine.block, theirs.block, 0, mine.block.length);
+  context.memory.free(theirs.block);
 }
 
-/** This party's half of a polynomial in opened planes with shared products of masks; `first` adds the public term. */
-function evaluate(
-  { compute, memory }: StepContext,
-  terms: readonly Term[],
-  { products }: Combiner,
-  opened: readonly Uint8Array[],
-  masks: readonly Uint8Array[],
-  productShares: readonly Uint8Array[],
-  first: boolean,
-  out: Uint8Array,
-): void {
-  const stride = out.length;
-  const value = memory.bytes(stride);
-  out.fill(0);
-  for (const { opened: factors, product } of terms) {
-    if (product === 0 && !first) continue;
-    const single = (product & (product - 1)) === 0;
-    const share = product === 0 ? undefined : single ? masks[31 - Math.clz32(product)]! : productShares[products.indexOf(product)]!;
-    const all = [...factors.map((i) => opened[i]!), ...(share ? [share] : [])];
-    if (all.length === 1) compute.call('xorBytes', out, all[0]!, 0, stride);
-    else if (all.length === 2) compute.call('xorAndBytes', out, all[0]!, all[1]!, 0, stride);
-    else {
-      value.set(all[0]!);
-      for (const plane of all.slice(1, -1)) compute.call('andBytes', value, plane, 0, stride);
-      compute.call('xorAndBytes', out, value, all.at(-1)!, 0, stride);
-    }
-  }
-  memory.free(value);
+/** Where a combiner's planes lie: its opened planes, its mask planes and its product shares, as byte offsets. */
+interface Place {
+  readonly opened: number;
+  readonly masks: number;
+  readonly products: number;
+  readonly stride: number;
 }
 
-type Term = Combiner['less'][number];
+/** The terms of a polynomial in opened planes with shared products of masks, as planes to multiply; the public one is the `first` party's. */
+function termsAt(terms: Combiner['less'], { products }: Combiner, place: Place, first: boolean): number[][] {
+  const { stride } = place;
+  return terms
+    .filter(({ product }) => product !== 0 || first)
+    .map(({ opened, product }) => {
+      const planes = opened.map((i) => place.opened + i * stride);
+      if (product === 0) return planes;
+      const single = (product & (product - 1)) === 0;
+      const share = single ? place.masks + (31 - Math.clz32(product)) * stride : place.products + products.indexOf(product) * stride;
+      return [...planes, share];
+    });
+}
 
 /** After the first level is opened: this party's half of the second level's planes, or none when there is one group. */
 export function secondLevel(
@@ -278,17 +240,20 @@ export function secondLevel(
   const { masks, products } = shares.hinges[hinge]!;
   const out = allocatePlanes(context, second?.masks ?? 0, shares.count);
   if (!second) return out;
-  let base = 0;
+  const stride = planeStride(shares.count);
+  const plane = (i: number) => out.block.byteOffset + i * stride;
+  let place: Place = { opened: opened.block.byteOffset, masks: masks.byteOffset, products: products.byteOffset, stride };
   plan.first.forEach((combiner, g) => {
-    const planes = opened.planes.slice(base, base + combiner.masks);
-    base += combiner.masks;
-    if (g < second.alphas) evaluate(context, combiner.equal, combiner, planes, masks[g]!, products[g]!, first, out.planes[g]!);
-    evaluate(context, combiner.less, combiner, planes, masks[g]!, products[g]!, first, out.planes[second.alphas + g]!);
+    if (g < second.alphas) evaluate(context, termsAt(combiner.equal, combiner, place, first), plane(g), stride);
+    evaluate(context, termsAt(combiner.less, combiner, place, first), plane(second.alphas + g), stride);
+    place = {
+      opened: place.opened + combiner.masks * stride,
+      masks: place.masks + combiner.masks * stride,
+      products: place.products + combiner.products.length * stride,
+      stride,
+    };
   });
-  const last = masks.length - 1;
-  out.planes.forEach((plane, i) => {
-    context.compute.call('xorBytes', plane, masks[last]![i]!, 0, plane.length);
-  });
+  context.compute.call('xorBytes', out.block, place.masks, 0, out.block.length);
   return out;
 }
 
@@ -303,20 +268,28 @@ export function resultPlane(
   words: Int32Array,
   shift: number,
 ): Planes {
+  const { compute, memory } = context;
+  const stride = planeStride(shares.count);
   const out = allocatePlanes(context, 1, shares.count);
-  const plane = out.planes[0]!;
-  const { masks, products, result } = shares.hinges[hinge]!;
-  const top = plan.second ?? plan.first[0];
-  if (top) evaluate(context, top.less, top, opened.planes, masks.at(-1)!, products.at(-1)!, first, plane);
-  else plane.fill(0);
-  context.compute.call('xorBytes', plane, result, 0, plane.length);
-  if (first) {
-    const sign = context.memory.bytes(plane.length);
-    sign.fill(0);
-    context.compute.call('bitPlane', sign, words, shift + plan.bits - 1, 0, shares.count);
-    context.compute.call('xorBytes', plane, sign, 0, plane.length);
-    context.compute.call('invertBytes', plane, 0, plane.length);
-    context.memory.free(sign);
+  const { masks, products } = shares.hinges[hinge]!;
+  const last = plan.second ?? plan.first[0];
+  const before = plan.second ? plan.first : [];
+  const place: Place = {
+    opened: opened.block.byteOffset,
+    masks: masks.byteOffset + masksOf(before) * stride,
+    products: products.byteOffset + sum(before.map((c) => c.products.length)) * stride,
+    stride,
+  };
+  const terms = last ? termsAt(last.less, last, place, first) : [];
+  const hiding = [masks.byteOffset + masks.length - stride];
+  if (!first) {
+    evaluate(context, [...terms, hiding], out.block.byteOffset, stride);
+    return out;
   }
+  const sign = memory.bytes(stride);
+  sign.fill(0);
+  compute.call('bitPlane', sign, words, shift + plan.bits - 1, 0, shares.count);
+  evaluate(context, [...terms, hiding, [sign.byteOffset], []], out.block.byteOffset, stride);
+  memory.free(sign);
   return out;
 }

@@ -217,7 +217,7 @@ async function select(
       zeta = memory.words(layout.compared);
       await compute.run('gatherWords', [zeta, dealt.zeta, layout.blockOf], layout.compared, { grain: 32 });
     }
-    const z = elementPlane(context, layout, signs[hinge]!.planes[0]!);
+    const z = elementPlane(context, layout, signs[hinge]!.block);
     const carries = shape.f > 0 ? [shares.carry, dealt.carry] : [0, 0];
     const offset = hinge === 0 ? 0 : step.cap! >> shape.f;
     await compute.run(
@@ -325,7 +325,7 @@ async function serverOffline(context: StepContext, step: ReluStep): Promise<Serv
   const drawn = await drawWithServer(context, shape, layout, step, 'provider');
   if (compared + layout.identity === 0) return undefined;
   const message = payloadReader(context, await context.receive('provider', messageNames.correlation, sizes(step, context).correlation));
-  const compare = comparison.serverShares(context, plan, blocks, hinges, drawn.planes, message);
+  const compare = comparison.serverShares(context, plan, blocks, drawn.planes, message);
   const read = async (count: number, bits: number) => {
     const words = context.memory.words(count);
     await message.words(words, count, bits);
@@ -360,7 +360,7 @@ async function serverOnline(context: StepContext, step: ReluStep, material: Serv
   for (let hinge = 0; hinge < hinges; hinge++) {
     words.push(await compareWords(context, step, shape, layout, opened, hinge));
     mine.push(await comparison.lookUp(context, plan, compare, hinge, words[hinge]!, shift));
-    comparison.writePlanes(opening, mine[hinge]!, blocks);
+    opening.planes(mine[hinge]!.block, mine[hinge]!.number, blocks);
   }
   opening.raw(pass.plane, packedBytes(layout.identity, 1));
   context.send('client', messageNames.opening, opening.done());
@@ -370,15 +370,15 @@ async function serverOnline(context: StepContext, step: ReluStep, material: Serv
   const signs: comparison.Planes[] = [];
   const signsMessage = payloadWriter(context, size.signs);
   for (let hinge = 0; hinge < hinges; hinge++) {
-    comparison.open(context, mine[hinge]!, comparison.readPlanes(context, answer, mine[hinge]!.planes.length, blocks));
+    comparison.open(context, mine[hinge]!, comparison.readPlanes(context, answer, mine[hinge]!.number, blocks));
     let last = mine[hinge]!;
     if (plan.second) {
       last = comparison.secondLevel(context, plan, compare, hinge, last, false);
-      comparison.writePlanes(signsMessage, last, blocks);
+      signsMessage.planes(last.block, last.number, blocks);
       comparison.open(context, last, comparison.readPlanes(context, answer, plan.second.masks, blocks));
     }
     signs.push(comparison.resultPlane(context, plan, compare, hinge, last, false, words[hinge]!, shift));
-    comparison.writePlanes(signsMessage, signs[hinge]!, blocks);
+    signsMessage.planes(signs[hinge]!.block, signs[hinge]!.number, blocks);
   }
   const e = memory.words(layout.identity);
   await answer.words(e, layout.identity, f);
@@ -409,10 +409,10 @@ async function clientOnline(context: StepContext, step: ReluStep, { shape, layou
   for (let hinge = 0; hinge < hinges; hinge++) {
     words.push(await compareWords(context, step, shape, layout, opened, hinge));
     const mine = await comparison.lookUp(context, plan, drawn.shares, hinge, words[hinge]!, shift);
-    comparison.writePlanes(answer, mine, blocks);
-    comparison.open(context, mine, comparison.readPlanes(context, opening, mine.planes.length, blocks));
+    answer.planes(mine.block, mine.number, blocks);
+    comparison.open(context, mine, comparison.readPlanes(context, opening, mine.number, blocks));
     const second = plan.second ? comparison.secondLevel(context, plan, drawn.shares, hinge, mine, true) : mine;
-    if (plan.second) comparison.writePlanes(answer, second, blocks);
+    if (plan.second) answer.planes(second.block, second.number, blocks);
     levels.push(second);
   }
   const plane = memory.bytes(planeStride(layout.identity));
@@ -429,7 +429,7 @@ async function clientOnline(context: StepContext, step: ReluStep, { shape, layou
     const last = levels[hinge]!;
     if (plan.second) comparison.open(context, last, comparison.readPlanes(context, theirs, plan.second.masks, blocks));
     signs.push(comparison.resultPlane(context, plan, drawn.shares, hinge, last, true, words[hinge]!, shift));
-    comparison.writePlanes(result, signs[hinge]!, blocks);
+    result.planes(signs[hinge]!.block, signs[hinge]!.number, blocks);
     comparison.open(context, signs[hinge]!, comparison.readPlanes(context, theirs, 1, blocks));
   }
   await result.words(await select(context, step, shape, layout, v, signs, drawn, mask, 1), compared, k);
