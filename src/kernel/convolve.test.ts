@@ -1,7 +1,17 @@
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Compute } from './compute.js';
-import { addFloat, clipFloat, convolveFloat, maxPoolFloat, packFloatWeights, scaleShiftFloat, slopeFloat, sumPoolFloat } from './float.js';
+import {
+  addFloat,
+  clipFloat,
+  convolveFloat,
+  maxPoolFloat,
+  multiplyFloat,
+  packFloatWeights,
+  scaleShiftFloat,
+  slopeFloat,
+  sumPoolFloat,
+} from './float.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
 import { convolve, freeWeights, packWeights, sumPool } from './linear.js';
 import { plainConvolve, plainPool } from './plain.js';
@@ -138,8 +148,12 @@ describe.each([
         await guarded(compute, [input, bias, addend, addend.map(() => 7)], async (x, b, a, y) => {
           const packed = await packWeights(compute, g, weights);
           await convolve(compute, packed, x!, batch, y!, { ...(withBias ? { bias: b! } : {}), ...(withAddend ? { addend: a! } : {}) });
-          freeWeights(compute, packed);
           expect(y).toEqual(expected);
+          if (withAddend) {
+            await convolve(compute, packed, x!, batch, a!, { ...(withBias ? { bias: b! } : {}), addend: a! });
+            expect(a).toEqual(expected);
+          }
+          freeWeights(compute, packed);
         });
       }),
       { numRuns },
@@ -194,7 +208,8 @@ describe.each([
           await guarded(compute, [real, means, multipliers], async (x, y, m) => {
             await maxPoolFloat(compute, g, x!, batch, y!);
             expect(y).toEqual(maxima);
-            await sumPoolFloat(compute, g, x!, batch, y!, m!);
+            await sumPoolFloat(compute, g, x!, batch, y!);
+            await multiplyFloat(compute, y!, m!, y!);
             expectClose(
               y!,
               means.map((v, i) => v * multipliers[i % multipliers.length]!),

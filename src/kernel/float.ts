@@ -1,7 +1,7 @@
 // Float (f32) forward kernels: calibration and the plaintext answer. Plain twins: plain.ts.
 import type { Compute } from './compute.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
-import { type ConvolveOptions, convolvePacked, type Packed, pack, runPool } from './packed.js';
+import { type ConvolveOptions, convolvePacked, type Packed, pack, runPool, sumPoolPacked } from './packed.js';
 
 /** Float weights on the compute heap; give them back with freeWeights of linear.ts. */
 export type PackedFloatWeights = Packed<Float32Array>;
@@ -34,22 +34,20 @@ export function maxPoolFloat(
   return runPool(compute, 'maxPoolFloats', geometry, input, batch, output);
 }
 
-/**
- * Sums over windows, times `multipliers` (on the heap, one for each output position of a map) where given: an average pool has
- * 1 / count there.
- */
+/** Sums over windows; positions outside the map count as 0. An average pool multiplies by 1 / count afterwards ({@link multiplyFloat}). */
 export function sumPoolFloat(
   compute: Compute,
   geometry: PoolGeometry,
   input: Float32Array,
   batch: number,
   output: Float32Array,
-  multipliers?: Float32Array,
 ): Promise<void> {
-  if (multipliers && multipliers.length !== geometry.outputHeight * geometry.outputWidth) {
-    throw new RangeError(`sumPoolFloat: expected one multiplier for each of ${geometry.outputHeight} x ${geometry.outputWidth} positions`);
-  }
-  return runPool(compute, 'sumPoolFloats', geometry, input, batch, output, [multipliers ?? 0]);
+  return sumPoolPacked(compute, 'Floats', geometry, input, batch, output);
+}
+
+/** output[i] = input[i] * factors[i mod factors.length]; `factors` lies on the heap. */
+export function multiplyFloat(compute: Compute, input: Float32Array, factors: Float32Array, output: Float32Array): Promise<void> {
+  return compute.run('multiplyFloats', [output, input, factors, factors.length], input.length, { grain: 32 });
 }
 
 /** output = min(max(input, minimum), maximum); ReLU is (0, Infinity). In place where output is input. */

@@ -1,7 +1,7 @@
 // Convolution, fully connected layers and pooling sums on 32-bit words, everything mod 2^32. Plain twins: plain.ts.
 import type { Compute } from './compute.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
-import { type ConvolveOptions, convolvePacked, type Packed, pack, runPool } from './packed.js';
+import { type ConvolveOptions, convolvePacked, type Packed, pack, sumPoolPacked } from './packed.js';
 
 /** Integer weights on the compute heap, in the order the kernels read them. */
 export type PackedWeights = Packed<Int32Array>;
@@ -36,19 +36,6 @@ export function convolve(
 }
 
 /** Sums over windows mod 2^32, [batch, channels, outputHeight, outputWidth]; positions outside the map count as 0. */
-export async function sumPool(
-  compute: Compute,
-  geometry: PoolGeometry,
-  input: Int32Array,
-  batch: number,
-  output: Int32Array,
-): Promise<void> {
-  const g = geometry;
-  const global = g.kernelHeight === g.inputHeight && g.kernelWidth === g.inputWidth && g.outputHeight === 1 && g.outputWidth === 1;
-  if (global && g.padTop === 0 && g.padLeft === 0 && g.dilationY === 1 && g.dilationX === 1) {
-    const length = g.inputHeight * g.inputWidth;
-    await compute.run('sumRunsWords', [input, length, output], batch * g.channels, { costPerItem: length * 0.5 });
-    return;
-  }
-  await runPool(compute, 'sumPoolWords', geometry, input, batch, output);
+export function sumPool(compute: Compute, geometry: PoolGeometry, input: Int32Array, batch: number, output: Int32Array): Promise<void> {
+  return sumPoolPacked(compute, 'Words', geometry, input, batch, output);
 }

@@ -102,7 +102,7 @@ export async function convolvePacked<T extends Int32Array | Float32Array>(
   await compute.run(`convolve${type}`, args, items, { costPerItem: itemMacs * macNanoseconds });
 }
 
-/** Runs a kernel of assembly/depthwise.ts over all maps of a batch. */
+/** Runs a pool of assembly/depthwise.ts over all maps of a batch. */
 export async function runPool<T extends Int32Array | Float32Array>(
   compute: Compute,
   kernel: string,
@@ -110,7 +110,6 @@ export async function runPool<T extends Int32Array | Float32Array>(
   input: T,
   batch: number,
   output: T,
-  extras: readonly (number | HeapArray)[] = [],
 ): Promise<void> {
   const g = geometry;
   const maps = batch * g.channels;
@@ -119,8 +118,29 @@ export async function runPool<T extends Int32Array | Float32Array>(
   const record = onHeap(compute, mapRecord(g, 1));
   const costPerItem = (g.inputHeight * g.inputWidth + g.outputHeight * g.outputWidth * g.kernelHeight * g.kernelWidth) * 0.2;
   try {
-    await compute.run(kernel, [record, input, output, ...extras], maps, { costPerItem });
+    await compute.run(kernel, [record, input, output], maps, { costPerItem });
   } finally {
     compute.free(record);
   }
+}
+
+/** Sums over windows; those that are a whole map have a kernel of their own. */
+export async function sumPoolPacked<T extends Int32Array | Float32Array>(
+  compute: Compute,
+  type: Words,
+  geometry: PoolGeometry,
+  input: T,
+  batch: number,
+  output: T,
+): Promise<void> {
+  const g = geometry;
+  const whole = g.kernelHeight === g.inputHeight && g.kernelWidth === g.inputWidth && g.outputHeight === 1 && g.outputWidth === 1;
+  if (whole && g.padTop === 0 && g.padLeft === 0 && g.dilationY === 1 && g.dilationX === 1) {
+    const length = g.inputHeight * g.inputWidth;
+    expectLength('input', input.length, batch * g.channels * length);
+    expectLength('output', output.length, batch * g.channels);
+    await compute.run(`sumRuns${type}`, [input, length, output], batch * g.channels, { costPerItem: length * 0.2 });
+    return;
+  }
+  await runPool(compute, `sumPool${type}`, geometry, input, batch, output);
 }

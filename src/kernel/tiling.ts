@@ -13,6 +13,8 @@ const mostTiles = 16;
 /** Below this many tiles at a time the weights are read from memory too often; where they fit a cache it does not matter. */
 const fewestTiles = 4;
 const cachedWeightBytes = 262_144;
+/** A strip of a map and its outputs stay in the first-level cache, beside what they are copied from and to. */
+const stripBytes = 24_576;
 
 /** A convolution as its kernel sees it: 1 x 1 ones as a product of matrices, ones that cover their input as a fully connected layer. */
 export function simplify(g: ConvGeometry): ConvGeometry {
@@ -80,16 +82,29 @@ export function cut(g: ConvGeometry, batch: number, threads: number): Cut {
   return { itemTiles, itemPanels, items: columnBlocks * Math.ceil(panels / itemPanels), itemMacs: itemTiles * 8 * itemPanels * 4 * k };
 }
 
-/** The record of assembly/depthwise.ts. */
+/** The record of assembly/depthwise.ts: strips are as high as fits `stripBytes`, or at least one row as high as fits the scratch memory. */
 export function mapRecord(g: Omit<PoolGeometry, 'channels'>, multiplier: number): number[] {
-  const reach = Math.floor(((g.kernelWidth - 1) * g.dilationX) / g.strideX);
-  const rowBytes = (Math.ceil(g.outputWidth / 16) * 16 + reach + 1) * g.strideX * 4;
-  const rows = Math.floor(scratchBytes / rowBytes);
-  const window = (g.kernelHeight - 1) * g.dilationY + 1;
-  if (rows < window) throw new RangeError(`a window of ${window} rows of ${g.inputWidth} words is larger than this supports`);
+  const planes = g.strideY * g.strideX;
+  const reachY = Math.floor(((g.kernelHeight - 1) * g.dilationY) / g.strideY);
+  const reachX = Math.floor(((g.kernelWidth - 1) * g.dilationX) / g.strideX);
+  const pitch = g.outputWidth + reachX;
+  // Inner loops run up to 16 words past the last output, in what they read and in what they write.
+  const planeWords = (rows: number): number => Math.ceil(((rows + reachY) * pitch + 16) / 4) * 4;
+  const bytes = (rows: number): number => (planes * planeWords(rows) + rows * pitch + 16) * 4;
+  let stripRows = Math.max(1, g.outputHeight);
+  while (stripRows > 1 && bytes(stripRows) > stripBytes) stripRows = Math.max(1, Math.floor(stripRows * 0.75));
+  if (bytes(stripRows) > scratchBytes) {
+    throw new RangeError(`a window of ${g.kernelHeight} x ${g.kernelWidth} over rows of ${g.inputWidth} is larger than this supports`);
+  }
+  const plane = planeWords(stripRows);
+  const taps = Array.from({ length: g.kernelHeight * g.kernelWidth }, (_, tap) => {
+    const [y, x] = [Math.floor(tap / g.kernelWidth) * g.dilationY, (tap % g.kernelWidth) * g.dilationX];
+    const row = (y % g.strideY) * g.strideX * plane + Math.floor(y / g.strideY) * pitch;
+    return (row + (x % g.strideX) * plane + Math.floor(x / g.strideX)) * 4;
+  });
   return [
     ...[g.inputHeight, g.inputWidth, g.outputHeight, g.outputWidth, g.kernelHeight, g.kernelWidth],
-    ...[g.strideY, g.strideX, g.dilationY, g.dilationX, g.padTop, g.padLeft, multiplier],
-    Math.max(1, Math.floor((rows - window) / g.strideY) + 1),
+    ...[g.strideY, g.strideX, g.dilationY, g.dilationX, g.padTop, g.padLeft],
+    ...[multiplier, stripRows, pitch, plane, planes * plane, ...taps],
   ];
 }

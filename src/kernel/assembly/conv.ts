@@ -289,7 +289,9 @@ function convolve<T>(
     const lastPanel = min(panels, firstPanel + itemPanels);
     const firstTile = (item / g.groups / panelBlocks) * itemTiles;
     const lastTile = min(tiles, firstTile + itemTiles);
-    for (let channel = 0; channel < g.inputChannels; channel += g.blockChannels) {
+    // At least once: without input channels the output is bias and addend.
+    let channel = 0;
+    do {
       const count = min(g.blockChannels, g.inputChannels - channel);
       const kc = count * taps;
       const panelBytes = <usize>kc << 5;
@@ -327,7 +329,8 @@ function convolve<T>(
           }
         }
       }
-    }
+      channel += g.blockChannels;
+    } while (channel < g.inputChannels);
   }
 }
 

@@ -73,3 +73,13 @@ export function scaleShiftFloats(dst: usize, a: usize, factors: usize, offsets: 
     }
   }
 }
+
+/** dst[i] = a[i] * factors[i % period] */
+export function multiplyFloats(dst: usize, a: usize, factors: usize, period: i32, begin: i32, end: i32): void {
+  let at = begin % period;
+  for (let i = begin; i < end; i++) {
+    const o = <usize>i << 2;
+    store<f32>(dst + o, load<f32>(a + o) * load<f32>(factors + (<usize>at << 2)));
+    if (++at == period) at = 0;
+  }
+}

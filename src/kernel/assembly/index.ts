@@ -3,7 +3,7 @@ export * from './words';
 export * from './compare';
 export { setScratch } from './scratch';
 export { convolveFloats, convolveWords, multiplyVectorFloats, multiplyVectorWords, packRows } from './conv';
-export { depthwiseFloats, depthwiseWords, maxPoolFloats, sumPoolFloats, sumPoolWords, sumRunsWords } from './depthwise';
+export { depthwiseFloats, depthwiseWords, maxPoolFloats, sumPoolFloats, sumPoolWords, sumRunsFloats, sumRunsWords } from './depthwise';
 export * from './float';
 export { ceilingFloats, ceilingWords } from './ceiling';
 export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
