@@ -36,6 +36,15 @@ const tests: Record<string, () => Promise<void>> = {
   'costs.mjs': async () => {
     expect(await output('costs.mjs')).toMatch(/in all \d+ bytes before the picture, \d+ with it, \d+ messages in a row/);
   },
+  'add-onnx-op.mjs': async () => {
+    expect(await output('add-onnx-op.mjs')).toBe('0.00 0.00 0.30 0.50 0.70 1.00\n');
+  },
+  'add-protocol-op.mjs': async () => {
+    const [values, bytes] = (await output('add-protocol-op.mjs')).split('\n');
+    expect(values).toBe('3 -6 9 120');
+    const [, measured, predicted] = /(\d+) bytes, predicted (\d+)/.exec(bytes ?? '') ?? [];
+    expect(Number(measured)).toBe(Number(predicted));
+  },
   // Provider and server run for it, on ports that are free.
   'client.mjs': async () => {
     const provider = await serving('provider.mjs', '0');

@@ -2,7 +2,7 @@
 import { DataError } from '../errors.js';
 import { type ExternalData, elementCount, readTensor } from './constant.js';
 import { type Graph, type GraphNode, withoutDeadNodes } from './graph.js';
-import type { OpContext, Operand, Variable } from './ops/context.js';
+import type { OpContext, Operand, OpImporter, Variable } from './ops/context.js';
 import { ops } from './ops/table.js';
 import { decodeModel, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from './protobuf.js';
 
@@ -11,6 +11,8 @@ export interface ReadOptions {
   readonly externalData?: ExternalData;
   /** Shape of one picture, for models whose height and width are open. */
   readonly inputShape?: readonly number[];
+  /** Ops of one's own, by type, of any domain; they come before the built-in ones. */
+  readonly ops?: ReadonlyMap<string, OpImporter>;
 }
 
 export interface Unsupported {
@@ -141,6 +143,7 @@ interface Reader {
   readonly values: Map<string, Operand | 'unsupported'>;
   readonly nodes: GraphNode[];
   readonly ids: Set<string>;
+  readonly ownOps: ReadOptions['ops'];
 }
 
 /** A name nobody has yet. */
@@ -164,14 +167,14 @@ function context(reader: Reader, node: OnnxNode, name: string, opset: number, in
 function readNode(reader: Reader, node: OnnxNode, name: string, opset: number, unsupported: Unsupported[]): void {
   const type = node.opType ?? '';
   const standard = (node.domain ?? '') === '' || node.domain === 'ai.onnx';
-  const entry = standard ? ops.get(type) : undefined;
+  const importer = reader.ownOps?.get(type) ?? (standard ? ops.get(type)?.importer : undefined);
   const give = (value: Operand | 'unsupported', output: string): void => {
     if (output !== '') reader.values.set(output, value);
   };
   const skip = (): void => {
     for (const output of node.output) give('unsupported', output);
   };
-  if (entry === undefined) {
+  if (importer === undefined) {
     unsupported.push({
       node: name,
       op: type,
@@ -187,7 +190,7 @@ function readNode(reader: Reader, node: OnnxNode, name: string, opset: number, u
   }
   try {
     const op = context(reader, node, name, opset, inputs as (Operand | undefined)[]);
-    const results = entry.importer(op);
+    const results = importer(op);
     node.output.forEach((output, i) => {
       const result = results[i];
       give(result ?? 'unsupported', output);
@@ -210,7 +213,8 @@ export function readModel(bytes: Uint8Array, options: ReadOptions = {}): ReadRes
   const names = layerNames(file.node);
   const order = executionOrder(file, names);
   const input = readInput(file, options);
-  const reader: Reader = { values: new Map(), nodes: [], ids: new Set([input.name, ...file.node.flatMap((n) => n.output.slice(1))]) };
+  const ids = new Set([input.name, ...file.node.flatMap((n) => n.output.slice(1))]);
+  const reader: Reader = { values: new Map(), nodes: [], ids, ownOps: options.ops };
   let parameters = 0;
   for (const tensor of file.initializer) {
     const value = readTensor(tensor, `tensor ${tensor.name}`, options.externalData);

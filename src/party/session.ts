@@ -1,4 +1,5 @@
 // What the three roles share: keys of a session, the state an inference runs on, and the ledger of inferences.
+import { UsageError } from '../errors.js';
 import type { Compute, HeapArray } from '../kernel/compute.js';
 import type { Program } from '../model/program.js';
 import { masked } from '../protocol/masked/suite.js';
@@ -11,7 +12,15 @@ import type { PartyState } from './interpreter.js';
 import type { WeightTable } from './weights.js';
 
 /** The suites this build can run. A new suite is one line here. */
-export const suites: Readonly<Record<string, Suite>> = { masked };
+const known: Record<string, Suite> = { masked };
+export const suites: Readonly<Record<string, Suite>> = known;
+
+/** Adds a suite of one's own, under its name. All three parties must have it. Throws UsageError for a name that is taken. */
+export function addSuite(suite: Suite): void {
+  if (Object.hasOwn(known, suite.name))
+    throw new UsageError(`there is a suite "${suite.name}" already`, { code: 'suite-exists', hint: 'choose another name' });
+  known[suite.name] = suite;
+}
 
 /** The stream two parties share in one session: their agreed secret, the session's id as the epoch. */
 export async function pairStreams(compute: Compute, secret: Uint8Array, session: Uint8Array, purpose: string): Promise<Streams> {
