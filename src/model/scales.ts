@@ -24,6 +24,21 @@ export interface ScaleOptions {
   readonly thriftBits: number;
 }
 
+/** A range below this is taken for this, so that a layer without signal gets no absurd scale. */
+const leastMaximum = 2 ** -12;
+
+/** Values that share a scale. */
+class Groups {
+  readonly #parent = new Map<ValueId, ValueId>();
+  of(id: ValueId): ValueId {
+    const up = this.#parent.get(id);
+    return up === undefined || up === id ? id : this.of(up);
+  }
+  join(a: ValueId, b: ValueId): void {
+    this.#parent.set(this.of(a), this.of(b));
+  }
+}
+
 /** Factor a value's scale has over that of the sealed or hidden value it comes from by local steps alone. */
 function poolFactors(graph: Graph): ReadonlyMap<ValueId, number> {
   const factor = new Map<ValueId, number>([[graph.input.id, 1]]);
@@ -37,16 +52,12 @@ function poolFactors(graph: Graph): ReadonlyMap<ValueId, number> {
 
 /** Sealed values that meet in sums and joins, directly or by way of local steps, share one F: their group's representative. */
 function sealedGroups(graph: Graph, sealed: ReadonlySet<ValueId>): (id: ValueId) => ValueId {
-  const parent = new Map<ValueId, ValueId>();
-  const find = (id: ValueId): ValueId => {
-    const up = parent.get(id);
-    return up === undefined || up === id ? id : find(up);
-  };
+  const groups = new Groups();
   for (const node of graph.nodes) {
     if (!sealed.has(node.output) || node.kind === 'conv') continue;
-    for (const id of node.inputs) if (sealed.has(id)) parent.set(find(id), find(node.output));
+    for (const id of node.inputs) if (sealed.has(id)) groups.join(id, node.output);
   }
-  return find;
+  return (id) => groups.of(id);
 }
 
 /** F of every group of sealed values: the most bits with which all of them, their block sums and differences fit. */
@@ -68,57 +79,81 @@ function sealedBits(graph: Graph, ranges: Ranges, options: ScaleOptions): (id: V
     if (node.kind === 'maxpool') see(input, (ranges.differences.get(node.name) ?? 0) * 0.6);
   }
   const room = 2 ** (options.ringBits - 2 - options.marginBits);
-  return (id) => Math.floor(Math.log2(room / Math.max(greatest.get(group(id)) ?? 0, 2 ** -20)));
+  return (id) => Math.floor(Math.log2(room / Math.max(greatest.get(group(id)) ?? 0, leastMaximum)));
 }
 
 const rms = (values: Float32Array): number => Math.sqrt(values.reduce((sum, v) => sum + v * v, 0) / Math.max(1, values.length));
 
-/** Fraction bits of hidden values: what their readers want, from the last step to the first. */
+/** Hidden values whose scales must be equal because a join, a maximum or a move links them: their group's representative. */
+function hiddenGroups(graph: Graph, sealed: ReadonlySet<ValueId>): (id: ValueId) => ValueId {
+  const groups = new Groups();
+  for (const node of graph.nodes) {
+    if (node.kind !== 'concat' && node.kind !== 'view' && node.kind !== 'maxpool') continue;
+    if (!sealed.has(node.output)) for (const id of node.inputs) groups.join(id, node.output);
+  }
+  return (id) => groups.of(id);
+}
+
+/** Fraction bits of hidden values: what their readers want, passed on from the last step to the first until nothing changes. */
 function hiddenBits(
   graph: Graph,
   ranges: Ranges,
   options: ScaleOptions,
   outputBits: (id: ValueId) => number,
-): ReadonlyMap<ValueId, number> {
+): (id: ValueId) => number | undefined {
   const sealed = sealedValues(graph);
+  const group = hiddenGroups(graph, sealed);
+  const factors = poolFactors(graph);
   const wanted = new Map<ValueId, number>();
+  let changed = true;
   const want = (id: ValueId, bits: number): void => {
-    wanted.set(id, Math.max(wanted.get(id) ?? Number.NEGATIVE_INFINITY, bits));
+    if (bits <= (wanted.get(group(id)) ?? Number.NEGATIVE_INFINITY)) return;
+    wanted.set(group(id), bits);
+    changed = true;
   };
   // A hidden output is decoded as it is; 2^-12 of its range is finer than anybody reads.
-  if (!sealed.has(graph.output)) want(graph.output, 12 - Math.ceil(Math.log2(Math.max(ranges.values.get(graph.output)!.maximum, 1e-6))));
-  const factors = poolFactors(graph);
-  for (const node of [...graph.nodes].reverse()) {
-    if (node.kind === 'conv')
-      want(
-        node.inputs[0]!,
-        balanced(node, ranges.values.get(node.inputs[0]!)!, outputBits(node.output), factors, graph) - options.thriftBits,
-      );
-    else if (node.kind === 'relu' || node.kind === 'truncate') {
-      const bits = wanted.get(node.output);
-      // Into a hidden value a sum passes what its reader wants; what is sealed already has all its bits.
-      if (bits !== undefined) want(node.inputs[0]!, bits);
-    } else {
-      const bits = wanted.get(node.output);
-      if (bits !== undefined) for (const id of node.inputs) want(id, bits);
+  if (!sealed.has(graph.output))
+    want(graph.output, 12 - Math.ceil(Math.log2(Math.max(ranges.values.get(graph.output)!.maximum, leastMaximum))));
+  for (const node of graph.nodes) {
+    if (node.kind !== 'conv') continue;
+    const input = node.inputs[0]!;
+    want(input, balanced(node, ranges.values.get(input)!, outputBits(node.output), factors, graph) - options.thriftBits);
+  }
+  while (changed) {
+    changed = false;
+    for (const node of [...graph.nodes].reverse()) {
+      const bits = wanted.get(group(node.output));
+      if (bits !== undefined && node.kind !== 'conv') for (const id of node.inputs) want(id, bits);
     }
   }
-  return wanted;
+  return (id) => wanted.get(group(id));
 }
 
 /** The most fraction bits with which a hidden value, and what local steps make of it, stays inside the ring. */
-function ceilings(graph: Graph, ranges: Ranges, options: ScaleOptions, outputBits: (id: ValueId) => number): ReadonlyMap<ValueId, number> {
+function ceilings(graph: Graph, ranges: Ranges, options: ScaleOptions, outputBits: (id: ValueId) => number): (id: ValueId) => number {
   const sealed = sealedValues(graph);
+  const group = hiddenGroups(graph, sealed);
   const room = options.ringBits - 2 - options.marginBits;
   const own = (id: ValueId): number =>
-    sealed.has(id) ? outputBits(id) : Math.floor(room - Math.log2(Math.max(ranges.values.get(id)!.maximum, 2 ** -20)));
-  const ceiling = new Map<ValueId, number>([graph.input.id, ...graph.nodes.map((n) => n.output)].map((id) => [id, own(id)]));
-  for (const node of [...graph.nodes].reverse()) {
-    if (node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate') continue;
-    const lost = node.kind === 'averagepool' ? Math.ceil(Math.log2(commonDivisor(node.divisors))) : 0;
-    for (const id of node.inputs) ceiling.set(id, Math.min(ceiling.get(id)!, ceiling.get(node.output)! - lost));
+    sealed.has(id) ? outputBits(id) : Math.floor(room - Math.log2(Math.max(ranges.values.get(id)!.maximum, leastMaximum)));
+  const ceiling = new Map<ValueId, number>();
+  let changed = false;
+  const lower = (id: ValueId, bits: number): void => {
+    if (bits >= (ceiling.get(group(id)) ?? Number.POSITIVE_INFINITY)) return;
+    ceiling.set(group(id), bits);
+    changed = true;
+  };
+  lower(graph.input.id, own(graph.input.id));
+  for (const node of graph.nodes) lower(node.output, own(node.output));
+  while (changed) {
+    changed = false;
+    for (const node of [...graph.nodes].reverse()) {
+      if (node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate') continue;
+      const lost = node.kind === 'averagepool' ? Math.ceil(Math.log2(commonDivisor(node.divisors))) : 0;
+      for (const id of node.inputs) lower(id, ceiling.get(group(node.output))! - lost);
+    }
   }
-  return ceiling;
+  return (id) => ceiling.get(group(id))!;
 }
 
 /** The a of the note above, for the value a linear layer reads. A mean of n positions averages their errors, and its scale is n times larger. */
@@ -136,19 +171,19 @@ function balanced(node: ConvNode, input: Range, outputBits: number, factors: Rea
 export function chooseScales(graph: Graph, ranges: Ranges, options: ScaleOptions): Scales {
   const outputBits = sealedBits(graph, ranges, options);
   const wanted = hiddenBits(graph, ranges, options, outputBits);
-  const scale = new Map<ValueId, number>();
-  const truncateBits = new Map<string, number>();
   const ceiling = ceilings(graph, ranges, options, outputBits);
-  const inputBits = Math.min(wanted.get(graph.input.id) ?? 8, ceiling.get(graph.input.id)!);
-  scale.set(graph.input.id, 2 ** inputBits);
-  for (const node of graph.nodes) scale.set(node.output, scaleOf(node, scale, truncateBits, { outputBits, wanted, ceiling }));
+  // What no linear layer reads (a dead end towards the output) keeps 8 bits.
+  const choices: Choices = { options, outputBits, hiddenBits: (id) => Math.min(wanted(id) ?? 8, ceiling(id)) };
+  const scale = new Map<ValueId, number>([[graph.input.id, 2 ** choices.hiddenBits(graph.input.id)]]);
+  const truncateBits = new Map<string, number>();
+  for (const node of graph.nodes) scale.set(node.output, scaleOf(node, scale, truncateBits, choices));
   return { scale, truncateBits };
 }
 
 interface Choices {
+  readonly options: ScaleOptions;
   readonly outputBits: (id: ValueId) => number;
-  readonly wanted: ReadonlyMap<ValueId, number>;
-  readonly ceiling: ReadonlyMap<ValueId, number>;
+  readonly hiddenBits: (id: ValueId) => number;
 }
 
 function scaleOf(node: GraphNode, scale: ReadonlyMap<ValueId, number>, truncateBits: Map<string, number>, choices: Choices): number {
@@ -159,10 +194,11 @@ function scaleOf(node: GraphNode, scale: ReadonlyMap<ValueId, number>, truncateB
       return 2 ** choices.outputBits(node.output);
     case 'relu':
     case 'truncate': {
-      const bits = Math.min(choices.wanted.get(node.output) ?? 8, choices.ceiling.get(node.output)!);
-      const dropped = Math.max(0, Math.round(Math.log2(before) - bits));
-      truncateBits.set(node.name, dropped);
-      return before / 2 ** dropped;
+      const dropped = Math.round(Math.log2(before) - choices.hiddenBits(node.output));
+      // A window is at least two bits wide and ends below the two bits kept free.
+      const bits = Math.max(0, Math.min(dropped, choices.options.ringBits - 4));
+      truncateBits.set(node.name, bits);
+      return before / 2 ** bits;
     }
     case 'averagepool':
       return before * commonDivisor(node.divisors);

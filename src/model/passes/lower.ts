@@ -63,6 +63,60 @@ function checkPatches(node: ReluNode | PreluNode, patches: readonly Patch[]): vo
   }
 }
 
+const isZero = (p: Patch): boolean => p[0] === 1 && p[1] === 0;
+
+/**
+ * A channel a spec sets to zero costs nothing where its ReLU stands between two ungrouped linear layers and nothing else reads it: its
+ * filter and what reads it are dropped. Elsewhere it stays, and is zero.
+ */
+export function dropZeroChannels(graph: Graph): Graph {
+  const done = new Set<string>();
+  return everywhere(graph, (relu, links, g) => {
+    if (relu.kind !== 'relu' || !relu.patches?.some(isZero) || done.has(relu.name)) return undefined;
+    done.add(relu.name);
+    const before = links.maker(relu.inputs[0]!);
+    const after = links.onlyReader(relu.output);
+    if (before?.kind !== 'conv' || after?.kind !== 'conv' || links.onlyReader(before.output) !== relu) return undefined;
+    const channels = relu.shape[0]!;
+    if (before.geometry.groups !== 1 || after.geometry.groups !== 1 || before.geometry.outputChannels !== channels) return undefined;
+    const kept = relu.patches.flatMap((p, c) => (isZero(p) ? [] : [c]));
+    if (kept.length === 0) return undefined;
+    const shape = [kept.length, ...relu.shape.slice(1)];
+    const patches = kept.map((c) => relu.patches![c]!);
+    const { patches: _, ...plain } = relu;
+    const smaller: ReluNode = patches.every(isPlain) ? { ...plain, shape } : { ...relu, shape, patches };
+    const by = new Map<GraphNode, GraphNode>([
+      [before, { ...keepOutputs(before, kept), shape }],
+      [relu, smaller],
+      [after, keepInputs(after, kept, channels)],
+    ]);
+    return { ...g, nodes: g.nodes.map((n) => by.get(n) ?? n) };
+  });
+}
+
+/** Rows `kept` of a matrix with rows of `length` numbers. */
+function rows(values: Float32Array, length: number, kept: readonly number[]): Float32Array {
+  const out = new Float32Array(kept.length * length);
+  kept.forEach((row, i) => {
+    out.set(values.subarray(row * length, (row + 1) * length), i * length);
+  });
+  return out;
+}
+
+function keepOutputs(conv: ConvNode, kept: readonly number[]): ConvNode {
+  const weights = rows(conv.weights, conv.weights.length / conv.geometry.outputChannels, kept);
+  return { ...conv, geometry: { ...conv.geometry, outputChannels: kept.length }, weights, bias: rows(conv.bias, 1, kept) };
+}
+
+/** The channels of what was read may be several inputs each (a fully connected layer reads a flattened map). */
+function keepInputs(conv: ConvNode, kept: readonly number[], channels: number): ConvNode {
+  const { inputChannels, outputChannels } = conv.geometry;
+  const length = conv.weights.length / outputChannels / channels;
+  const all = Array.from({ length: outputChannels }, (_, o) => kept.map((c) => o * channels + c)).flat();
+  const geometry = { ...conv.geometry, inputChannels: (inputChannels / channels) * kept.length };
+  return { ...conv, geometry, weights: rows(conv.weights, length, all) };
+}
+
 /** An affine layer as a depthwise 1 × 1 convolution: its constants are the server's weights. */
 function asConvolution(node: AffineNode): ConvNode {
   const channels = node.multiplier.length;
@@ -278,7 +332,7 @@ export function lower(graph: Graph, patches: LayerPatches = new Map()): Graph {
       hint: 'softmax is computed by the client on its own scores; attention is not supported',
     });
   }
-  const withPatches = applyPatches(graph, patches);
+  const withPatches = dropZeroChannels(applyPatches(graph, patches));
   const linear = replaced(lowerPrelus(withPatches), (n) => (n.kind === 'affine' ? [asConvolution(n)] : undefined));
   return withoutDeadNodes(dropIdleTruncations(insertTruncations(rescaleOddMeans(linear))));
 }
