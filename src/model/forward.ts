@@ -3,7 +3,7 @@ import type { Compute } from '../kernel/compute.js';
 import { clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
 import { freeWeights } from '../kernel/linear.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
-import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
+import type { ConvNode, Graph, GraphNode, PreluNode, ReluNode, ValueId } from './graph.js';
 import { sizeOf } from './graph.js';
 import { eachPatch, eachTap, gather, join, poolSizes, viewPositions } from './layout.js';
 import type { Patch } from './program.js';
@@ -98,8 +98,12 @@ async function runNode(
       else blockRelus(node, node.patches, input, count, output);
       break;
     case 'prelu':
+      // a x + (1 - a) relu(x), in which a spec's patches act on the ReLU.
+      if (node.patches === undefined) await clipFloat(compute, input, 0, Number.POSITIVE_INFINITY, output);
+      else blockRelus(node, node.patches, input, count, output);
       eachRun(node.shape, node.slopes.length, count, (c, from, to) => {
-        for (let i = from; i < to; i++) output[i] = input[i]! >= 0 ? input[i]! : input[i]! * node.slopes[c]!;
+        const slope = node.slopes[c]!;
+        for (let i = from; i < to; i++) output[i] = slope * input[i]! + (1 - slope) * output[i]!;
       });
       break;
     case 'maxpool':
@@ -165,8 +169,8 @@ function average(node: Extract<GraphNode, { kind: 'averagepool' }>, input: Float
   }
 }
 
-function blockRelus(node: ReluNode, patches: readonly Patch[], input: Float32Array, count: number, output: Float32Array): void {
-  const cap = node.cap ?? Number.POSITIVE_INFINITY;
+function blockRelus(node: ReluNode | PreluNode, patches: readonly Patch[], input: Float32Array, count: number, output: Float32Array): void {
+  const cap = (node.kind === 'relu' ? node.cap : undefined) ?? Number.POSITIVE_INFINITY;
   const [channels, height = 1, width = 1] = node.shape as [number, number?, number?];
   for (let n = 0; n < count; n++) {
     patches.forEach((patch, c) => {
