@@ -1,14 +1,25 @@
 // The data owner: opens a session with server and provider, prepares inferences, and runs them on its pictures. Runs in Node and in browsers.
 import { PeerError, UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
-import { decodeProgram, programHash } from '../model/files.js';
+import { programHash } from '../model/files.js';
 import type { Program } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
 import { createKeyPair } from '../random/seeds.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import type { Channel } from '../wire/channel.js';
 import { type Inference, openInference, type PartyState } from './interpreter.js';
-import { freeCache, type InferenceReport, pairStreams, partyState, secondsSince, suites, type Traffic } from './session.js';
+import {
+  farewell,
+  freeCache,
+  type InferenceReport,
+  linkFailures,
+  pairStreams,
+  partyState,
+  rootCause,
+  secondsSince,
+  suites,
+  type Traffic,
+} from './session.js';
 import * as setup from './setup.js';
 import { differenceBytes, differenceTable, type WeightTable } from './weights.js';
 
@@ -78,8 +89,7 @@ async function greet({ compute, server, provider, suite: suiteName = 'masked', p
     });
   setup.sendJson(server, setupNames.hello, { version, suite: suiteName });
   const welcome = await setup.receiveJson(server, setupNames.welcome, 'server', setup.serverWelcomeSchema);
-  const bytes = await setup.receiveSetup(server, setupNames.program, setup.maxProgramBytes);
-  const program = await decodeProgram(bytes);
+  const program = await setup.receiveProgram(server);
   const hash = await programHash(program);
   if (hash !== welcome.hash || (pinnedHash !== undefined && hash !== pinnedHash)) {
     throw new PeerError(`the server's program has hash ${hash.slice(0, 16)}…, expected ${(pinnedHash ?? welcome.hash).slice(0, 16)}…`, {
@@ -109,20 +119,24 @@ type About = Pick<ClientSession, 'hash' | 'info' | 'setupSeconds'>;
 
 function clientSession({ server, provider }: ClientOptions, party: PartyState, weights: WeightTable, about: About): ClientSession {
   const active = new Set<Promise<unknown>>();
-  let requests = 0;
+  const numbers: Numbers = { requests: 0, last: 0 };
   let closed = false;
   // A party that leaves ends the session: whatever waits on the other one would wait in vain.
-  server.ended.then(() => provider.close('the server has left'));
-  provider.ended.then(() => {
-    if (!closed) server.close('the provider has left');
+  const failures = linkFailures(server, provider);
+  server.ended.then((reason) => provider.close(farewell('server', reason)));
+  provider.ended.then((reason) => {
+    if (!closed) server.close(farewell('provider', reason));
   });
   const track = <T>(work: Promise<T>): Promise<T> => {
-    active.add(work);
-    const done = () => void active.delete(work);
-    work.then(done, done);
-    return work;
+    const explained = work.catch((error: unknown) => {
+      throw rootCause(error, failures);
+    });
+    active.add(explained);
+    const done = () => void active.delete(explained);
+    explained.then(done, done);
+    return explained;
   };
-  const prepare = (batch = 1) => track(prepareInference(party, ++requests, batch, track));
+  const prepare = (batch = 1) => track(prepareInference(party, numbers, batch, track));
   return {
     ...about,
     program: party.program,
@@ -141,16 +155,27 @@ function clientSession({ server, provider }: ClientOptions, party: PartyState, w
   };
 }
 
+interface Numbers {
+  /** Inferences asked for so far. */
+  requests: number;
+  /** The number the server gave the last one. */
+  last: number;
+}
+
 type Track = <T>(work: Promise<T>) => Promise<T>;
 
-async function prepareInference(party: PartyState, request: number, batch: number, track: Track): Promise<PreparedInference> {
+async function prepareInference(party: PartyState, numbers: Numbers, batch: number, track: Track): Promise<PreparedInference> {
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`a batch has at least one image, got ${batch}`, { code: 'bad-batch' });
   const { ends } = party.suite;
   const server = party.channels.server!;
+  const request = ++numbers.requests;
   const start = performance.now();
   server.send({ inference: request, step: 0, name: controlNames.request }, setup.u32(batch), 'offline', 1);
   const numbered = await server.receive({ inference: request, step: 0, name: controlNames.number }, { maxBytes: 4 });
-  const inference = openInference(party, setup.readU32(numbered.payload, 0), batch);
+  const number = setup.readU32(numbered.payload, 0);
+  setup.checkNumber(number, numbers.last, 'server');
+  numbers.last = number;
+  const inference = openInference(party, number, batch);
   try {
     const inputMask = await ends.drawInputMask(inference.end(0, 'offline', numbered.depth).context, 'provider');
     const clock = await inference.steps('offline', numbered.depth);

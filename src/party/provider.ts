@@ -1,14 +1,25 @@
 // The helper: holds nothing, sees shapes only, and deals the correlated randomness of every inference before its input exists.
 import { PeerError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
-import { decodeProgram, programHash } from '../model/files.js';
+import { programHash } from '../model/files.js';
 import type { Program } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
 import type { Suite } from '../protocol/suite.js';
 import { createKeyPair, type KeyPair, randomEpoch } from '../random/seeds.js';
 import type { Channel } from '../wire/channel.js';
 import { openInference, type PartyState } from './interpreter.js';
-import { freeCache, type InferenceReport, pairStreams, partyState, secondsSince, suites, wrapSeed } from './session.js';
+import {
+  farewell,
+  freeCache,
+  type InferenceReport,
+  linkFailures,
+  pairStreams,
+  partyState,
+  rootCause,
+  secondsSince,
+  suites,
+  wrapSeed,
+} from './session.js';
 import * as setup from './setup.js';
 import { dealerTable, type WeightTable } from './weights.js';
 
@@ -18,6 +29,8 @@ export interface ProviderOptions {
   readonly idleSeconds?: number;
   /** The most sessions at a time. Default 64. */
   readonly maxSessions?: number;
+  /** The most images a server may ask for in one batch. Default 64. */
+  readonly maxBatch?: number;
   onInference?(report: InferenceReport): void;
 }
 
@@ -70,6 +83,7 @@ function dealerCache(): DealerCache {
 
 export function createProvider(options: ProviderOptions): Provider {
   const sessions = new Map<string, OpenSession>();
+  let open = 0;
   const dealers = dealerCache();
   return {
     async serve(link) {
@@ -86,9 +100,14 @@ export function createProvider(options: ProviderOptions): Provider {
           session.join({ channel: link, publicKey: hello.publicKey, hash: hello.hash });
           await session.ended;
         } else {
-          if (sessions.size >= (options.maxSessions ?? 64))
+          if (open >= (options.maxSessions ?? 64))
             throw new PeerError('the provider has no session left', { code: 'too-many-sessions', hint: 'try again later' });
-          await serveServer(options, sessions, dealers, link, hello);
+          open++;
+          try {
+            await serveServer(options, sessions, dealers, link, hello);
+          } finally {
+            open--;
+          }
         }
       } catch (error) {
         link.close(error instanceof Error ? error.message : 'the session failed');
@@ -156,7 +175,7 @@ interface ReceivedModel {
 }
 
 async function receiveModel(server: Channel, secret: Uint8Array, session: Uint8Array): Promise<ReceivedModel> {
-  const program = await decodeProgram(await setup.receiveSetup(server, setup.setupNames.program, setup.maxProgramBytes));
+  const program = await setup.receiveProgram(server);
   const dealer = await setup.receiveSetup(server, setup.setupNames.dealer, 32);
   if (dealer.length !== 32) throw new PeerError(`the server sent a dealer seed of ${dealer.length} bytes`, { code: 'wrong-size' });
   return {
@@ -200,34 +219,45 @@ async function runSession(options: ProviderOptions, dealers: DealerCache, state:
   const withClient = await pairStreams(compute, await keys.agree(setup.fromHex(client.publicKey)), session, 'client-provider');
   const withServer = await pairStreams(compute, state.secret, session, 'server-provider');
   const dealerId = setup.toHex(dealer.id) + hash;
-  const weights = await dealers.use(dealerId, () => dealerTable(compute, program, dealer));
-  const party = partyState(
-    'provider',
-    state.suite,
-    program,
-    compute,
-    { client: client.channel, server },
-    { client: withClient, server: withServer },
-    weights,
-  );
-  client.channel.ended.then(() => server.close());
+  client.channel.ended.then((reason) => server.close(reason && farewell('client', reason)));
+  const failures = linkFailures(client.channel, server);
   try {
-    await dealInferences(options, party, server);
+    const weights = await dealers.use(dealerId, () => dealerTable(compute, program, dealer));
+    const links = { client: client.channel, server };
+    const party = partyState('provider', state.suite, program, compute, links, { client: withClient, server: withServer }, weights);
+    try {
+      await dealInferences(options, party, server);
+    } finally {
+      freeCache(party);
+    }
+  } catch (error) {
+    const cause = rootCause(error, failures);
+    // A client that hangs up is how a session ends; that closes the server's link here.
+    if (!(cause instanceof PeerError && (cause.code === 'peer-left' || cause.code === 'peer-closed'))) throw cause;
   } finally {
     dealers.release(dealerId);
-    freeCache(party);
   }
 }
 
-/** Deals for every inference the server announces. Ends when the server leaves, or an inference fails. */
-async function dealInferences(options: ProviderOptions, party: PartyState, server: Channel): Promise<void> {
+/** Inferences dealt at a time; a server that reads slowly, or announces more, waits. */
+const dealtAtOnce = 4;
+
+/** Deals for every inference the server announces. Rejects when the server leaves, or an inference fails. */
+async function dealInferences(options: ProviderOptions, party: PartyState, server: Channel): Promise<never> {
   const running = new Set<Promise<void>>();
   let failure: unknown;
   try {
+    let last = 0;
     for (let request = 1; ; request++) {
+      while (running.size >= dealtAtOnce) await Promise.race(running);
       const label = { inference: request, step: 0, name: controlNames.prepare };
       const { payload, depth } = await server.receive(label, { maxBytes: 8, waitSeconds: options.idleSeconds ?? 600 });
-      const task = deal(options, party, setup.readU32(payload, 0), setup.readU32(payload, 1), depth).catch((error: unknown) => {
+      const number = setup.readU32(payload, 0);
+      const batch = setup.readU32(payload, 1);
+      setup.checkNumber(number, last, 'server');
+      setup.checkBatch(batch, options.maxBatch, 'server');
+      last = number;
+      const task = deal(options, party, number, batch, depth).catch((error: unknown) => {
         failure ??= error;
         server.close((error as Error).message);
       });
@@ -236,8 +266,7 @@ async function dealInferences(options: ProviderOptions, party: PartyState, serve
     }
   } catch (error) {
     await Promise.allSettled(running);
-    if (failure !== undefined) throw failure;
-    if (!(error instanceof PeerError && error.code === 'peer-left')) throw error;
+    throw failure ?? error;
   }
 }
 

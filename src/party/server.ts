@@ -5,10 +5,22 @@ import type { Compute } from '../kernel/compute.js';
 import { encodeProgram, programHash } from '../model/files.js';
 import type { Program, ProgramWeights } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
+import { estimate } from '../protocol/estimate.js';
 import { createKeyPair } from '../random/seeds.js';
 import type { Channel } from '../wire/channel.js';
 import { type Inference, openInference, type PartyState } from './interpreter.js';
-import { freeCache, type InferenceReport, pairStreams, partyState, secondsSince, suites, wrapSeed } from './session.js';
+import {
+  farewell,
+  freeCache,
+  type InferenceReport,
+  linkFailures,
+  pairStreams,
+  partyState,
+  rootCause,
+  secondsSince,
+  suites,
+  wrapSeed,
+} from './session.js';
 import * as setup from './setup.js';
 import { readU32, u32 } from './setup.js';
 import { type Dealer, differences, newDealer, serverTable, type WeightTable } from './weights.js';
@@ -33,6 +45,8 @@ export interface ServerOptions {
   readonly maxBatch?: number;
   /** How many inferences of a session may be prepared and not yet run. Default 4. */
   readonly maxPrepared?: number;
+  /** Offline bytes of a session's inferences that are prepared and not yet run; a further request waits. Default 512 MiB, or one inference. */
+  readonly maxPreparedBytes?: number;
   /** How long a client may stay silent between inferences. Default 600. */
   readonly idleSeconds?: number;
   onInference?(report: InferenceReport): void;
@@ -119,11 +133,13 @@ async function serveInferences(
   provider: Channel,
   next: () => number,
 ): Promise<void> {
-  const { maxBatch = 64, maxPrepared = 4, idleSeconds = 600 } = options;
+  const { maxBatch, maxPrepared = 4, maxPreparedBytes = 2 ** 29, idleSeconds = 600 } = options;
   const running = new Set<Promise<void>>();
+  let preparedBytes = 0;
   let failure: unknown;
+  const failures = linkFailures(client, provider);
   const lost = provider.ended.then((reason) => {
-    client.close('the provider has left');
+    client.close(farewell('provider', reason));
     throw reason ?? new PeerError('the provider has left', { code: 'peer-left' });
   });
   lost.catch(() => {});
@@ -133,12 +149,10 @@ async function serveInferences(
       const label = { inference: request, step: 0, name: controlNames.request };
       const { payload, depth } = await Promise.race([client.receive(label, { maxBytes: 4, waitSeconds: idleSeconds }), lost]);
       const batch = readU32(payload, 0);
-      if (batch < 1 || batch > maxBatch) {
-        throw new PeerError(`the client asks for a batch of ${batch} images, this server takes 1 to ${maxBatch}`, {
-          code: 'bad-batch',
-          hint: 'send smaller batches',
-        });
-      }
+      setup.checkBatch(batch, maxBatch, 'client');
+      const bytes = estimate(party.program, party.suite, batch).offline.bytes;
+      while (running.size > 0 && preparedBytes + bytes > maxPreparedBytes) await Promise.race(running);
+      preparedBytes += bytes;
       const number = next();
       client.send({ inference: request, step: 0, name: controlNames.number }, u32(number), 'offline', depth + 1);
       provider.send({ inference: request, step: 0, name: controlNames.prepare }, u32(number, batch), 'offline', depth + 1);
@@ -147,15 +161,17 @@ async function serveInferences(
         client.close((error as Error).message);
       });
       running.add(task);
-      task.finally(() => running.delete(task));
+      task.finally(() => {
+        running.delete(task);
+        preparedBytes -= bytes;
+      });
     }
   } catch (error) {
     // A client that hangs up between inferences is how a session ends.
     const leaving = error instanceof PeerError && error.code === 'peer-left' && running.size === 0;
-    provider.close('the session has ended');
+    provider.close(leaving ? undefined : 'the session has ended');
     await Promise.allSettled(running);
-    if (failure !== undefined) throw failure;
-    if (!leaving) throw error;
+    if (failure !== undefined || !leaving) throw rootCause(failure ?? error, failures);
   }
 }
 
@@ -175,9 +191,15 @@ async function runInference(options: ServerOptions, party: PartyState, number: n
   }
 }
 
-async function prepare({ suite }: PartyState, inference: Inference): Promise<{ words: Int32Array | undefined; clock: number }> {
+async function prepare({ suite, channels }: PartyState, inference: Inference): Promise<{ words: Int32Array | undefined; clock: number }> {
   const end = inference.end(1, 'offline', 0);
-  const [words, clock] = await Promise.all([suite.ends.receiveOutputShift(end.context), inference.steps('offline', 0)]);
+  const steps = inference.steps('offline', 0);
+  const shift = suite.ends.receiveOutputShift(end.context);
+  shift.catch((error: Error) => channels.provider?.close(error.message));
+  // Not before both are over: a step that still runs would write into memory that is no longer this inference's.
+  const both = Promise.all([shift, steps]);
+  await Promise.allSettled([shift, steps, both]);
+  const [words, clock] = await both;
   return { words, clock: Math.max(clock, end.clock(), inference.rounds.offline) };
 }
 

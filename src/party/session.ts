@@ -1,5 +1,5 @@
 // What the three roles share: keys of a session, the state an inference runs on, and the ledger of inferences.
-import { UsageError } from '../errors.js';
+import { PeerError, UsageError } from '../errors.js';
 import type { Compute, HeapArray } from '../kernel/compute.js';
 import type { Program } from '../model/program.js';
 import { masked } from '../protocol/masked/suite.js';
@@ -44,6 +44,22 @@ export function partyState(
 ): PartyState {
   return { role, suite, program, compute, channels, streams, cache: new Map(), weights: (index) => weights!.layer(index) };
 }
+
+/** How the links of a session failed, in the order in which they did; a link that was closed in good order is not in it. */
+export function linkFailures(...links: Channel[]): readonly Error[] {
+  const failures: Error[] = [];
+  for (const link of links) link.ended.then((reason) => reason && failures.push(reason));
+  return failures;
+}
+
+/** What ended a session: where an error only says that this side closed a link, the failure of the other link that made it do so. */
+export function rootCause(error: unknown, failures: readonly Error[]): unknown {
+  return error instanceof PeerError && error.code === 'peer-closed' ? (failures[0] ?? error) : error;
+}
+
+/** What the third party is told when a link ends. */
+export const farewell = (party: Role, reason: Error | undefined): string =>
+  `the ${party} has left${reason === undefined ? '' : ` (${reason.message})`}`;
 
 /** Frees what the party cached on the heap. */
 export function freeCache(party: PartyState): void {

@@ -8,7 +8,9 @@
 //   client > provider  hello    version, role, session id, public key, program hash
 //   provider > client  welcome  public key
 import * as v from 'valibot';
-import { PeerError } from '../errors.js';
+import { DataError, PeerError } from '../errors.js';
+import { decodeProgram } from '../model/files.js';
+import type { Program } from '../model/program.js';
 import type { Role } from '../protocol/operation.js';
 import type { Channel } from '../wire/channel.js';
 
@@ -49,7 +51,7 @@ export const serverWelcomeSchema = v.strictObject({ version, suite, session: hex
 
 /** Largest JSON message of the setup (ImageNet's class names take 20 kB), and largest program. */
 const maxJsonBytes = 16 << 20;
-export const maxProgramBytes = 64 << 20;
+const maxProgramBytes = 64 << 20;
 
 const label = (name: number, step = 0) => ({ inference: 0, step, name });
 
@@ -59,6 +61,21 @@ export function sendSetup(channel: Channel, name: number, payload: Uint8Array, s
 
 export function sendJson(channel: Channel, name: number, value: unknown): void {
   sendSetup(channel, name, new TextEncoder().encode(JSON.stringify(value)));
+}
+
+/** The program a server offers, checked. Rejects with PeerError when it cannot be used. */
+export async function receiveProgram(channel: Channel): Promise<Program> {
+  const bytes = await receiveSetup(channel, setupNames.program, maxProgramBytes);
+  try {
+    return await decodeProgram(bytes);
+  } catch (cause) {
+    if (!(cause instanceof DataError)) throw cause;
+    throw new PeerError(`the server sent a program that cannot be used: ${cause.message}`, {
+      code: 'wrong-program',
+      hint: 'both sides must run the same version of Tessera',
+      cause,
+    });
+  }
 }
 
 export async function receiveSetup(channel: Channel, name: number, maxBytes: number, step = 0): Promise<Uint8Array> {
@@ -105,6 +122,24 @@ export function u32(...values: number[]): Uint8Array {
     view.setUint32(4 * i, value, true);
   });
   return bytes;
+}
+
+/** Checks the number of an inference: it labels stream addresses, so none may come twice. Throws PeerError. */
+export function checkNumber(number: number, last: number, from: Role): void {
+  if (number <= last)
+    throw new PeerError(`the ${from} numbers an inference ${number} after ${last}`, {
+      code: 'bad-number',
+      hint: 'both sides must run the same version of Tessera',
+    });
+}
+
+/** Checks the size of a batch that a peer asks for. Throws PeerError. */
+export function checkBatch(batch: number, most = 64, from: Role): void {
+  if (batch < 1 || batch > most)
+    throw new PeerError(`the ${from} asks for a batch of ${batch} images, 1 to ${most} are taken here`, {
+      code: 'bad-batch',
+      hint: 'send smaller batches, or have the limit raised (--max-batch)',
+    });
 }
 
 /** Throws PeerError when the message is too short. */

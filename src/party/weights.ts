@@ -1,6 +1,6 @@
 // Weights as each party holds them: the server's W, the dealer's B from its seed, and the client's D = W - B. B lives as long as the weights
 // file is loaded: its id and seed are drawn then, so that no two D ever share a B (their difference would be W1 - W2).
-import { DataError } from '../errors.js';
+import { DataError, PeerError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
 import type { ConvGeometry } from '../kernel/geometry.js';
 import { convolve, freeWeights, packWeights } from '../kernel/linear.js';
@@ -31,19 +31,25 @@ async function table(
 ): Promise<WeightTable> {
   const layers = new Map<number, LinearWeights>();
   const frees: (() => void)[] = [];
-  for (const [position, step] of linearSteps(program).entries()) {
-    const { words, bias } = await next(step, position);
-    const packed = await packWeights(compute, step.geometry, words);
-    const heapBias = bias ? compute.words(bias.length) : undefined;
-    heapBias?.set(bias!);
-    frees.push(() => {
-      freeWeights(compute, packed);
-      if (heapBias) compute.free(heapBias);
-    });
-    layers.set(step.weights, {
-      convolve: (input, batch, output, addend) =>
-        convolve(compute, packed, input, batch, output, { ...(heapBias ? { bias: heapBias } : {}), ...(addend ? { addend } : {}) }),
-    });
+  const free = () => {
+    for (const each of frees) each();
+  };
+  try {
+    for (const [position, step] of linearSteps(program).entries()) {
+      const { words, bias } = await next(step, position);
+      const packed = await packWeights(compute, step.geometry, words);
+      frees.push(() => freeWeights(compute, packed));
+      const heapBias = bias ? compute.words(bias.length) : undefined;
+      heapBias?.set(bias!);
+      if (heapBias) frees.push(() => compute.free(heapBias));
+      layers.set(step.weights, {
+        convolve: (input, batch, output, addend) =>
+          convolve(compute, packed, input, batch, output, { ...(heapBias ? { bias: heapBias } : {}), ...(addend ? { addend } : {}) }),
+      });
+    }
+  } catch (error) {
+    free();
+    throw error;
   }
   return {
     layer(index) {
@@ -51,9 +57,7 @@ async function table(
       if (!found) throw new RangeError(`no weights for layer ${index}`);
       return found;
     },
-    free() {
-      for (const free of frees) free();
-    },
+    free,
   };
 }
 
@@ -79,13 +83,16 @@ function dealerWords(compute: Compute, dealer: Dealer): (step: LinearStep, posit
 export async function dealerTable(compute: Compute, program: Program, dealer: Dealer): Promise<WeightTable> {
   const draw = dealerWords(compute, dealer);
   let last: Int32Array | undefined;
-  const made = await table(compute, program, async (step, position) => {
+  try {
+    return await table(compute, program, async (step, position) => {
+      if (last) compute.free(last);
+      last = undefined;
+      last = await draw(step, position);
+      return { words: last };
+    });
+  } finally {
     if (last) compute.free(last);
-    last = await draw(step, position);
-    return { words: last };
-  });
-  if (last) compute.free(last);
-  return made;
+  }
 }
 
 /** The server's W with its biases. Throws DataError when the weights do not fit the program. */
@@ -121,7 +128,7 @@ export async function differences(compute: Compute, program: Program, weights: P
   return all;
 }
 
-/** The client's D from the server's messages, in the order of the layers. */
+/** The client's D from the server's messages, in the order of the layers. Rejects with PeerError when one has not the size it must have. */
 export async function differenceTable(
   compute: Compute,
   program: Program,
@@ -129,6 +136,14 @@ export async function differenceTable(
 ): Promise<WeightTable> {
   return table(compute, program, async (step, position) => {
     const message = await receive(step, position);
+    const expected = differenceBytes(step, program.ringBits);
+    if (message.length !== expected) {
+      throw new PeerError(`the server sent ${message.length} bytes of weight differences where ${expected} were agreed`, {
+        code: 'wrong-size',
+        where: step.name,
+        hint: 'both sides must run the same version of Tessera',
+      });
+    }
     const packed = compute.bytes(message.length + 16);
     packed.set(message);
     const heap = compute.words(weightCount(step.geometry));

@@ -13,7 +13,7 @@ describe('frames', () => {
         fc.record({ inference: field(32), step: field(16), name: field(16) }),
         fc.uint8Array({ maxLength: 100 }),
         fc.constantFrom('setup' as const, 'offline' as const, 'online' as const),
-        field(16),
+        fc.nat(2 ** 16 - 2),
         fc.nat(7),
         (label, payload, phase, depth, offset) => {
           const frame = encodeFrame(label, payload, phase, depth);

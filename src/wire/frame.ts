@@ -45,10 +45,12 @@ export function decodeFrame(bytes: Uint8Array): Frame {
   if (bytes.length < labelBytes) throw garbage(`a message of ${bytes.length} bytes, shorter than its ${labelBytes}-byte label`);
   const header = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - labelBytes, labelBytes);
   const phase = phases[header.getUint8(10)];
-  if (phase === undefined || header.getUint8(11) !== 0) throw garbage('a message whose label cannot be read');
+  // The greatest clock is left out, so that an answer's, one later, fits its field.
+  const depth = header.getUint16(8, true);
+  if (phase === undefined || header.getUint8(11) !== 0 || depth === 0xffff) throw garbage('a message whose label cannot be read');
   return {
     label: { inference: header.getUint32(0, true), step: header.getUint16(4, true), name: header.getUint16(6, true) },
-    depth: header.getUint16(8, true),
+    depth,
     phase,
     payload: bytes.subarray(0, bytes.length - labelBytes),
   };
