@@ -71,8 +71,11 @@ export function openInference(party: PartyState, number: number, batch: number):
   const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
     const { context, clock } = contextOf(index, phase, depth);
     const operation = operationOf(party.suite, step)[party.role];
-    if (phase === 'offline') materials.set(index, await operation.offline(context, step));
-    else {
+    if (phase === 'offline') {
+      materials.set(index, await operation.offline(context, step));
+      // A peer that reads slowly holds this party back, instead of filling its memory with a whole offline phase.
+      await Promise.all(Object.values(party.channels).map((channel) => channel.drained()));
+    } else {
       await operation.online?.(context, step, materials.get(index));
       materials.delete(index);
     }
