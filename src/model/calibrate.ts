@@ -5,6 +5,7 @@ import type { Compute } from '../kernel/compute.js';
 import { forward, type Observer } from './forward.js';
 import { type Graph, type GraphNode, type ReluNode, sizeOf, type ValueId } from './graph.js';
 import { eachPatch, eachTap, poolSizes } from './layout.js';
+import type { Patch } from './program.js';
 
 export interface Range {
   /** Greatest |x| seen. */
@@ -30,7 +31,8 @@ export interface Calibration {
 }
 
 class Statistics {
-  maximum = 0;
+  low = 0;
+  high = 0;
   squares = 0;
   count = 0;
 }
@@ -63,46 +65,51 @@ export async function measureRanges(compute: Compute, graph: Graph, calibration:
     const s = statistics.get(id) ?? new Statistics();
     statistics.set(id, s);
     accumulate(s, values);
-    for (const relu of relus.get(id) ?? []) raise(sums, relu.name, greatestSum(relu, values, pictures));
+    for (const relu of relus.get(id) ?? []) {
+      raise(sums, relu.name, relu.patches === undefined ? greatestSingle(relu, s) : greatestSum(relu, relu.patches, values, pictures));
+    }
     for (const pool of pools.get(id) ?? []) raise(differences, pool.name, greatestDifference(pool.geometry, values, pictures));
   };
   await forward(compute, graph, images, count, observe);
-  const values = new Map([...statistics].map(([id, s]) => [id, { maximum: s.maximum, rms: Math.sqrt(s.squares / Math.max(1, s.count)) }]));
+  const values = new Map(
+    [...statistics].map(([id, s]) => [id, { maximum: maximumOf(s), rms: Math.sqrt(s.squares / Math.max(1, s.count)) }]),
+  );
   return { values, sums, differences };
 }
 
 function accumulate(s: Statistics, values: Float32Array): void {
-  let { maximum, squares } = s;
+  let { low, high, squares } = s;
   for (let i = 0; i < values.length; i++) {
     const v = values[i]!;
     squares += v * v;
-    if (v > maximum) maximum = v;
-    else if (-v > maximum) maximum = -v;
+    if (v > high) high = v;
+    else if (v < low) low = v;
   }
-  s.maximum = maximum;
+  s.low = low;
+  s.high = high;
   s.squares = squares;
   s.count += values.length;
 }
 
-function greatestSum(relu: ReluNode, values: Float32Array, pictures: number): number {
+const maximumOf = ({ low, high }: Statistics): number => Math.max(-low, high);
+
+/** The greatest |y| and |y − cap| of single values. */
+const greatestSingle = (relu: ReluNode, { low, high }: Statistics): number =>
+  Math.max(-low, high, (relu.cap ?? 0) - low, Math.abs(high - (relu.cap ?? 0)));
+
+function greatestSum(relu: ReluNode, patches: readonly Patch[], values: Float32Array, pictures: number): number {
   const cap = relu.cap ?? 0;
   let greatest = 0;
-  const see = (sum: number, n: number): void => {
-    greatest = Math.max(greatest, Math.abs(sum), Math.abs(sum - n * cap));
-  };
-  if (relu.patches === undefined) {
-    for (let i = 0; i < values.length; i++) see(values[i]!, 1);
-    return greatest;
-  }
   const [channels, height = 1, width = 1] = relu.shape as [number, number?, number?];
   for (let n = 0; n < pictures; n++) {
-    relu.patches.forEach((patch, c) => {
+    patches.forEach((patch, c) => {
       if (patch[0] === 0 || patch[1] === 0) return;
       const base = (n * channels + c) * height * width;
       eachPatch(height, width, patch, (top, bottom, left, right) => {
         let sum = 0;
         for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += values[base + y * width + x]!;
-        see(sum, (bottom - top) * (right - left));
+        const n = (bottom - top) * (right - left);
+        greatest = Math.max(greatest, Math.abs(sum), Math.abs(sum - n * cap));
       });
     });
   }

@@ -239,6 +239,13 @@ const clampWord = (v: number): number => Math.max(-(2 ** 31), Math.min(2 ** 31 -
 /** Rounds a layer's weights to the scale its input and output leave them, and its bias to the output's. */
 function quantise(node: ConvNode, inputScale: number, outputScale: number, out: Assembled): number {
   const weightScale = outputScale / inputScale;
+  if (!node.weights.every(Number.isFinite) || !node.bias.every(Number.isFinite)) {
+    throw new DataError(`node ${node.name}: a weight is not a finite number`, {
+      code: 'bad-tensor',
+      where: node.name,
+      hint: 'the model is damaged',
+    });
+  }
   out.weightBits.push(Math.log2(weightScale));
   return (
     out.layers.push({

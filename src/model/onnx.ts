@@ -78,7 +78,9 @@ function executionOrder(graph: OnnxGraph, names: ReadonlyMap<OnnxNode, string>):
           names.get(node) ?? '',
           'the file is incomplete',
         );
-      waiting.set(need, [...(waiting.get(need) ?? []), node]);
+      const list = waiting.get(need);
+      if (list === undefined) waiting.set(need, [node]);
+      else list.push(node);
     }
     missing.set(node, needs.size);
     if (needs.size === 0) ready.push(node);
