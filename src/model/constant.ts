@@ -15,16 +15,19 @@ export type ExternalData = (location: string, offset: number, length: number | u
 /** No tensor of a model may have more elements than this (1 GiB of float32). */
 export const maxElements = 2 ** 28;
 
-/** Product of dimensions. Throws DataError for anything that is not a list of at most 8 counts with a product within {@link maxElements}. */
-export function elementCount(dims: readonly number[], where: string): number {
+/** A constant computed when the model is read is small: shapes, masks, broadcast vectors. */
+export const maxFolded = 2 ** 24;
+
+/** Product of dimensions. Throws DataError for anything that is not a list of at most 8 counts with a product within `limit`. */
+export function elementCount(dims: readonly number[], where: string, limit = maxElements): number {
   let count = 1;
   if (dims.length > 8) throw new DataError(`${where}: ${dims.length} dimensions`, { code: 'bad-shape', where, hint: 'at most 8 are read' });
   for (const d of dims) {
     if (!Number.isSafeInteger(d) || d < 0)
       throw new DataError(`${where}: dimension ${d}`, { code: 'bad-shape', where, hint: 'dimensions are counts' });
     count *= d;
-    if (count > maxElements) {
-      throw new DataError(`${where}: shape [${dims.join(', ')}] is larger than ${maxElements} elements`, {
+    if (count > limit) {
+      throw new DataError(`${where}: shape [${dims.join(', ')}] is larger than ${limit} elements`, {
         code: 'too-large',
         where,
         hint: 'the file is damaged, or the model is too large for this program',

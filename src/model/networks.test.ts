@@ -40,11 +40,11 @@ const networks: readonly Network[] = [
   { file: 'mnist/secureml', tested: 20, calibration: 32, drelus: 256, error: 0.002 },
   { file: 'mnist/minionn', tested: 20, calibration: 32, drelus: 2660, error: 0.002 },
   { file: 'mnist/mnist-7', tested: 20, calibration: 32, drelus: 1824, error: 0.002 },
-  { file: 'medical/xray-pneumonia', tested: 8, calibration: 8, drelus: 147456, error: 0.005 },
+  { file: 'medical/xray-pneumonia', tested: 4, calibration: 4, drelus: 147456, error: 0.005 },
   { file: 'medical/lymphoma36', tested: 20, calibration: 25, drelus: 41726, error: 0.005 },
   { file: 'faces/face-expression', tested: 6, calibration: 0, drelus: 752640, error: 0.005 },
-  { file: 'imagenet/squeezenet11', tested: 1, calibration: 2, drelus: 2146592, error: 0.02 },
-  { file: 'imagenet/mobilenetv1-075', tested: 1, calibration: 2, drelus: 3782016, error: 0.005 },
+  { file: 'imagenet/squeezenet11', tested: 1, calibration: 1, drelus: 2146592, error: 0.02 },
+  { file: 'imagenet/mobilenetv1-075', tested: 1, calibration: 1, drelus: 3782016, error: 0.005 },
 ];
 
 interface Expected {

@@ -3,7 +3,7 @@ import { DataError } from '../errors.js';
 import { type ExternalData, elementCount, readTensor } from './constant.js';
 import { type Graph, type GraphNode, withoutDeadNodes } from './graph.js';
 import type { OpContext, Operand, OpImporter, Variable } from './ops/context.js';
-import { ops } from './ops/table.js';
+import { adviceFor, ops } from './ops/table.js';
 import { decodeModel, type OnnxGraph, type OnnxModel, type OnnxNode, type OnnxValueInfo } from './protobuf.js';
 
 export interface ReadOptions {
@@ -180,7 +180,7 @@ function readNode(reader: Reader, node: OnnxNode, name: string, opset: number, u
     unsupported.push({
       node: name,
       op: type,
-      reason: standard ? 'no such op here; docs/operators.md lists those there are' : `domain ${node.domain}`,
+      reason: standard ? adviceFor(type) : `domain ${node.domain}`,
     });
     skip();
     return;

@@ -1,5 +1,5 @@
 // Shape arithmetic: ops that run only on constants, when the model is read.
-import { type Constant, elementCount, integers } from '../constant.js';
+import { type Constant, elementCount, integers, maxFolded } from '../constant.js';
 import { sizeOf } from '../graph.js';
 import {
   asConstant,
@@ -44,7 +44,10 @@ export const importGather: OpImporter = (op) => {
   const axis = axisOf(op, intAttribute(op, 'axis', 0), c.dims.length);
   const length = c.dims[axis]!;
   const dims = [...c.dims.slice(0, axis), ...indices.dims, ...c.dims.slice(axis + 1)];
-  const data = c.type === 'float' ? new Float32Array(elementCount(dims, op.name)) : new Float64Array(elementCount(dims, op.name));
+  const data =
+    c.type === 'float'
+      ? new Float32Array(elementCount(dims, `node ${op.name}`, maxFolded))
+      : new Float64Array(elementCount(dims, `node ${op.name}`, maxFolded));
   const inner = sizeOf(c.dims.slice(axis + 1));
   const outer = sizeOf(c.dims.slice(0, axis));
   let at = 0;
@@ -76,7 +79,7 @@ export const importCast: OpImporter = (op) => {
 export const importConstantOfShape: OpImporter = (op) => {
   const dims = Array.from(constant(op, 0).data);
   const value = tensorAttribute(op, 'value');
-  const count = elementCount(dims, `node ${op.name}`);
+  const count = elementCount(dims, `node ${op.name}`, maxFolded);
   const fill = value?.data[0] ?? 0;
   return [
     asConstant(
@@ -90,7 +93,7 @@ export const importConstantOfShape: OpImporter = (op) => {
 export const importRange: OpImporter = (op) => {
   const [start, limit, delta] = [0, 1, 2].map((i) => constant(op, i).data[0] ?? 0) as [number, number, number];
   const count = Math.max(0, Math.ceil((limit - start) / delta));
-  elementCount([count], `node ${op.name}`);
+  elementCount([count], `node ${op.name}`, maxFolded);
   return [asConstant({ ...integers(Array.from({ length: count }, (_, i) => start + i * delta)), type: constant(op, 0).type })];
 };
 

@@ -73,8 +73,8 @@ export const importConv: OpImporter = (op) => {
   };
   const shape = [outputChannels, geometry.outputHeight, geometry.outputWidth];
   elementCount(shape, `node ${op.name}`);
-  const bias = b === undefined ? new Float32Array(outputChannels) : Float32Array.from(b.data);
-  return [op.emit({ kind: 'conv', shape, geometry, weights: Float32Array.from(w.data), bias }, [x])];
+  const bias = b === undefined ? new Float32Array(outputChannels) : new Float32Array(b.data);
+  return [op.emit({ kind: 'conv', shape, geometry, weights: new Float32Array(w.data), bias }, [x])];
 };
 
 /** A matrix [rows][columns] of constants, as [outputs][inputs]. */

@@ -51,12 +51,10 @@ export const importMaxPool: OpImporter = (op) => {
 
 /** How many taps of output position `o` lie in [−before, length + after). */
 function taps(axis: WindowSizes['y'], o: number, length: number, before = 0, after = 0): number {
-  let count = 0;
-  for (let k = 0; k < axis.kernel; k++) {
-    const at = o * axis.stride + k * axis.dilation - axis.padBegin;
-    if (at >= -before && at < length + after) count++;
-  }
-  return count;
+  const start = o * axis.stride - axis.padBegin;
+  const first = Math.max(0, Math.ceil((-before - start) / axis.dilation));
+  const last = Math.min(axis.kernel - 1, Math.floor((length + after - 1 - start) / axis.dilation));
+  return Math.max(0, last - first + 1);
 }
 
 export const importAveragePool: OpImporter = (op) => {
@@ -68,13 +66,12 @@ export const importAveragePool: OpImporter = (op) => {
     Array.from({ length: axis.output }, (_, o) => taps(axis, o, length, includePad ? axis.padBegin : 0, includePad ? axis.padEnd : 0));
   const rows = along(window.y, g.inputHeight);
   const columns = along(window.x, g.inputWidth);
-  const divisors = rows.flatMap((r) => columns.map((c) => r * c));
-  if (divisors.some((d) => d === 0)) fail(op, 'a window that lies wholly in the padding', 'its mean is not defined', 'bad-shape');
-  return [
-    op.emit({ kind: 'averagepool', shape, geometry: g, divisors: divisors.every((d) => d === divisors[0]) ? [divisors[0]!] : divisors }, [
-      x,
-    ]),
-  ];
+  if ([...rows, ...columns].includes(0)) fail(op, 'a window that lies wholly in the padding', 'its mean is not defined', 'bad-shape');
+  const uniform = [rows, columns].every((counts) => counts.every((n) => n === counts[0]));
+  if (!uniform && rows.length * columns.length > 2 ** 20)
+    fail(op, 'windows that hang over the edge of a very large map', 'pad the map before the pool');
+  const divisors = uniform ? [rows[0]! * columns[0]!] : rows.flatMap((r) => columns.map((c) => r * c));
+  return [op.emit({ kind: 'averagepool', shape, geometry: g, divisors }, [x])];
 };
 
 export const importGlobalAveragePool: OpImporter = (op) => {

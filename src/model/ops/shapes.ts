@@ -1,5 +1,5 @@
 // Ops that move elements without computing: one strided view serves constants (at reading time) and variables (as a graph node).
-import { type Constant, elementCount, reshaped } from '../constant.js';
+import { type Constant, elementCount, maxFolded, reshaped } from '../constant.js';
 import { isReshape, sizeOf } from '../graph.js';
 import type { ViewStep } from '../program.js';
 import {
@@ -26,7 +26,7 @@ const identityAxes = (shape: readonly number[]): MutableAxis[] => shape.map((siz
 /** The view of a constant; positions outside it get `fill`. */
 export function viewConstant(c: Constant, axes: Axes, fill = 0): Constant {
   const dims = axes.map((a) => a.size);
-  const count = elementCount(dims, 'a folded constant');
+  const count = elementCount(dims, 'a folded constant', maxFolded);
   const strides = c.dims.map((_, d) => sizeOf(c.dims.slice(d + 1)));
   const data = c.type === 'float' ? new Float32Array(count) : new Float64Array(count);
   const position = dims.map(() => 0);
@@ -223,7 +223,7 @@ export const importConcat: OpImporter = (op) => {
 };
 
 function concatConstants(parts: readonly Constant[], axis: number, dims: readonly number[]): Constant {
-  const count = elementCount(dims, 'a folded constant');
+  const count = elementCount(dims, 'a folded constant', maxFolded);
   const type = parts.every((p) => p.type === 'float') ? 'float' : 'integer';
   const data = type === 'float' ? new Float32Array(count) : new Float64Array(count);
   const inner = sizeOf(dims.slice(axis));

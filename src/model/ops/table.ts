@@ -92,6 +92,33 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
   }),
 );
 
+const families: readonly (readonly [ops: readonly string[], advice: string])[] = [
+  [
+    ['Sigmoid', 'Tanh', 'Elu', 'Selu', 'Celu', 'Gelu', 'Erf', 'HardSigmoid', 'HardSwish', 'Mish', 'Softplus', 'Exp', 'Swish'],
+    'use ReLU, ReLU6, LeakyReLU or PReLU instead, and train on',
+  ],
+  [['LSTM', 'GRU', 'RNN', 'Loop', 'If', 'Scan'], 'recurrence and control flow are not supported; use convolutions'],
+  [
+    ['Attention', 'MultiHeadAttention', 'LayerNormalization', 'SkipLayerNormalization', 'Einsum'],
+    'transformers are not supported; use a convolutional network',
+  ],
+  [
+    ['InstanceNormalization', 'GroupNormalization', 'LpNormalization', 'LRN'],
+    'use batch normalisation, which becomes part of a convolution',
+  ],
+  [['ConvTranspose', 'Resize', 'Upsample', 'DepthToSpace', 'SpaceToDepth'], 'maps can be made smaller only'],
+  [['Pow', 'ReduceSum', 'ReduceMax', 'Max', 'Min', 'ArgMax', 'TopK'], 'leave it to the client: end the network at its class scores'],
+  [
+    ['QLinearConv', 'QuantizeLinear', 'DequantizeLinear', 'ConvInteger', 'MatMulInteger'],
+    'export the float32 network; fixed point is chosen here',
+  ],
+];
+
+/** What to do about an op that is not in the table. */
+export function adviceFor(op: string): string {
+  return families.find(([names]) => names.includes(op))?.[1] ?? 'docs/operators.md lists what there is';
+}
+
 /** docs/operators.md. */
 export function operatorsMarkdown(): string {
   const rows = [...ops].map(([name, e]) => `| ${name} | ${e.runsAs} | ${e.limits} |`);
