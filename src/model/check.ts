@@ -160,7 +160,7 @@ function checkRelu(step: ReluStep, shape: readonly number[], ringBits: number): 
 }
 
 /** [0, 1], [1, 0], or a block that fits the map. */
-export function isPatch([h, w]: Patch, height: number, width: number): boolean {
+function isPatch([h, w]: Patch, height: number, width: number): boolean {
   if (h === 0 || w === 0) return h + w === 1;
   return h <= height && w <= width;
 }

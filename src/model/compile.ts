@@ -26,7 +26,7 @@ export interface CompileReport {
   readonly clipped: number;
   readonly clippedByStep: readonly { readonly step: string; readonly values: number }[];
   readonly fractionBits: { readonly activations: MinMax; readonly weights: MinMax };
-  /** Activation elements (ReLU, ReLU6, PReLU, LeakyReLU: one each). */
+  /** Signs of activations (ReLU, ReLU6, PReLU, LeakyReLU): one an element, or one a patch. */
   readonly drelus: number;
   /** All sign tests. */
   readonly comparisons: number;
@@ -281,8 +281,8 @@ async function reportOn(
   };
 }
 
-/** Activation elements and sign tests of a program; an activation element counts though its patch shares a comparison. */
-export function countSignTests(program: Program): { drelus: number; comparisons: number } {
+/** Signs of activations, and all sign tests, of a program. */
+function countSignTests(program: Program): { drelus: number; comparisons: number } {
   let drelus = 0;
   let comparisons = 0;
   for (const step of program.steps) {
@@ -299,7 +299,7 @@ export function countSignTests(program: Program): { drelus: number; comparisons:
 }
 
 /** Signs a ReLU of a shape tests: one an element, or one a patch. */
-export function reluSigns(patches: readonly Patch[] | undefined, shape: readonly number[]): number {
+function reluSigns(patches: readonly Patch[] | undefined, shape: readonly number[]): number {
   if (patches === undefined) return shape.reduce((a, b) => a * b, 1);
   const [, height = 1, width = 1] = shape as [number, number?, number?];
   return patches.reduce((sum, [h, w]) => sum + (h === 0 || w === 0 ? 0 : Math.ceil(height / h) * Math.ceil(width / w)), 0);

@@ -13,7 +13,7 @@ export interface Constant {
 export type ExternalData = (location: string, offset: number, length: number | undefined) => Uint8Array;
 
 /** No tensor of a model may have more elements than this (1 GiB of float32). */
-export const maxElements = 2 ** 28;
+const maxElements = 2 ** 28;
 
 /** A constant computed when the model is read is small: shapes, masks, broadcast vectors. */
 export const maxFolded = 2 ** 24;

@@ -142,12 +142,7 @@ async function runNode(
 }
 
 /** Calls `visit(constant index, first, one past last)` for every run of elements that share a constant. */
-export function eachRun(
-  shape: readonly number[],
-  constants: number,
-  count: number,
-  visit: (c: number, from: number, to: number) => void,
-): void {
+function eachRun(shape: readonly number[], constants: number, count: number, visit: (c: number, from: number, to: number) => void): void {
   const run = sizeOf(shape) / constants;
   for (let n = 0; n < count; n++) {
     for (let c = 0; c < constants; c++) visit(c, (n * constants + c) * run, (n * constants + c + 1) * run);

@@ -53,7 +53,7 @@ export function inspectModel({ graph, unsupported, input }: ReadResult): Inspect
 }
 
 /** Shape of a graph's output, without the batch axis. */
-export function outputShape(graph: Graph): readonly number[] {
+function outputShape(graph: Graph): readonly number[] {
   const node = graph.nodes.find((n) => n.output === graph.output);
   if (node === undefined) throw new UsageError('the graph has no output', { code: 'bad-graph' });
   return node.shape;

@@ -98,7 +98,7 @@ async function packLayer(compute: Compute, step: LinearStep, weights: ProgramWei
 }
 
 /** The tensors a step reads. */
-export function inputsOf(step: Step): readonly TensorId[] {
+function inputsOf(step: Step): readonly TensorId[] {
   return step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
 }
 

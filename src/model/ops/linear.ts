@@ -18,7 +18,7 @@ import {
 import { pictureShape, readWindow, windowGeometry } from './windows.js';
 
 /** Geometry of a fully connected layer: 1 × 1 maps. */
-export function denseGeometry(inputs: number, outputs: number): ConvGeometry {
+function denseGeometry(inputs: number, outputs: number): ConvGeometry {
   return pointwiseGeometry(inputs, outputs, 1, 1, 1);
 }
 

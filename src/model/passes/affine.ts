@@ -36,7 +36,7 @@ function beforeConv(affine: AffineNode, conv: ConvNode, repeat: number): ConvNod
 }
 
 /** Whether every window of a convolution lies in the map, so that a constant added before it acts alike everywhere. */
-export function isPadded({ geometry: g }: ConvNode): boolean {
+function isPadded({ geometry: g }: ConvNode): boolean {
   const reach = (output: number, stride: number, kernel: number, dilation: number, pad: number): number =>
     (output - 1) * stride + (kernel - 1) * dilation + 1 - pad;
   return (

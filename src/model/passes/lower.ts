@@ -69,7 +69,7 @@ const isZero = (p: Patch): boolean => p[0] === 1 && p[1] === 0;
  * A channel a spec sets to zero costs nothing where its ReLU stands between two ungrouped linear layers and nothing else reads it: its
  * filter and what reads it are dropped. Elsewhere it stays, and is zero.
  */
-export function dropZeroChannels(graph: Graph): Graph {
+function dropZeroChannels(graph: Graph): Graph {
   const done = new Set<string>();
   return everywhere(graph, (relu, links, g) => {
     if (relu.kind !== 'relu' || !relu.patches?.some(isZero) || done.has(relu.name)) return undefined;

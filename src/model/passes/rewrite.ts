@@ -39,7 +39,7 @@ export function linksOf(graph: Graph): Links {
 }
 
 /** Applies `step` until it returns undefined. Each application must make the graph smaller or move a node one way only. */
-export function untilStable(graph: Graph, step: (graph: Graph) => Graph | undefined): Graph {
+function untilStable(graph: Graph, step: (graph: Graph) => Graph | undefined): Graph {
   for (;;) {
     const next = step(graph);
     if (next === undefined) return graph;
