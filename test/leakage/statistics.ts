@@ -1,0 +1,73 @@
+// Two-sample tests whose false-alarm rate is bounded exactly, at any sample size, without tables.
+//
+// Every sample carries a label, 0 or 1, drawn by a fair coin: which of two secrets it comes from. If the views of both secrets have one
+// distribution, the labels are fair coins still when the views are known. Two statistics of such coins:
+//
+//   chi-square  over the cells of a projection, Q = sum (2 X - n)^2 / n with X ones among the n labels of a cell. Each term is the square of a
+//               sub-Gaussian variable of variance proxy 1, so E exp(sQ) <= (1 - 2s)^(-m/2) for m cells, and by Laurent and Massart (2000,
+//               lemma 1) P(Q >= m + 2 sqrt(mt) + 2t) <= exp(-t).
+//   twins       samples with equal views, taken in disjoint pairs: the number of pairs with equal labels is Binomial(n, 1/2), and by
+//               Hoeffding P(|2 equal - n| >= sqrt(2 n t)) <= 2 exp(-t). It sees the whole joint view at once, as far as it has twins.
+//
+// Walsh coefficients of byte histograms are sums of n fair signs when bytes are uniform: P(|W| >= sqrt(2 n t)) <= 2 exp(-t).
+
+/** How far a statistic lies above its bound, in units of the bound: above 1 is an alarm. */
+export interface Finding {
+  readonly what: string;
+  readonly excess: number;
+}
+
+/** Labels by cell: two counters each. Kept between calls, which come by the ten thousand. */
+let counts = new Int32Array(0);
+
+/** Chi-square of labels over cells; `cells` holds 2 cell + label, cells in [0, 2^bits). Excess over the bound. */
+export function chiSquare(cells: Int32Array, bits: number, t: number): number {
+  if (counts.length < 2 ** (bits + 1)) counts = new Int32Array(2 ** (bits + 1));
+  const used = counts.subarray(0, 2 ** (bits + 1)).fill(0);
+  for (let i = 0; i < cells.length; i++) used[cells[i]!]!++;
+  let statistic = 0;
+  let freedom = 0;
+  for (let at = 0; at < used.length; at += 2) {
+    const [zeros, ones] = [used[at]!, used[at + 1]!];
+    if (zeros + ones === 0) continue;
+    freedom++;
+    statistic += (ones - zeros) ** 2 / (zeros + ones);
+  }
+  return statistic / (freedom + 2 * Math.sqrt(freedom * t) + 2 * t);
+}
+
+/** Twins among whole views, given by two 32-bit hashes each. Returns the excess and how many pairs there were. */
+export function twins(first: Int32Array, second: Int32Array, labels: Uint8Array, t: number): { excess: number; pairs: number } {
+  const waiting = new Map<number, number>();
+  let pairs = 0;
+  let equal = 0;
+  for (let i = 0; i < labels.length; i++) {
+    const key = (first[i]! >>> 0) * 2 ** 21 + (second[i]! >>> 11);
+    const other = waiting.get(key);
+    if (other === undefined) waiting.set(key, labels[i]!);
+    else {
+      waiting.delete(key);
+      pairs++;
+      if (other === labels[i]) equal++;
+    }
+  }
+  return { excess: pairs === 0 ? 0 : Math.abs(2 * equal - pairs) / Math.sqrt(2 * pairs * t), pairs };
+}
+
+/** The largest of the 255 Walsh coefficients of a byte histogram, as a share of its bound. */
+export function walshExcess(bytes: Uint8Array, t: number): number {
+  if (bytes.length === 0) return 0;
+  const w = new Float64Array(256);
+  for (const byte of bytes) w[byte]!++;
+  for (let half = 1; half < 256; half *= 2) {
+    for (let i = 0; i < 256; i++) {
+      if (i & half) continue;
+      const [a, b] = [w[i]!, w[i + half]!];
+      w[i] = a + b;
+      w[i + half] = a - b;
+    }
+  }
+  let largest = 0;
+  for (let i = 1; i < 256; i++) largest = Math.max(largest, Math.abs(w[i]!));
+  return largest / Math.sqrt(2 * bytes.length * t);
+}

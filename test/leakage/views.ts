@@ -1,0 +1,343 @@
+// A party's view of many independent pictures, cut into small fields, and the comparison of two secrets over it.
+//
+// A view is what a party receives, what it draws and what it knows from the start. Its own draws are held at constants, the same for every
+// picture of a run, and what it receives is compared given them: equal conditional distributions for every constant are equal joint ones, and
+// the samples are spent on what the party does not choose. What it sends is a function of the rest, and is looked at too: a relation between
+// many received words is often one between two of them and a sent one.
+import type { ProgramWeights } from '../../src/model/program.js';
+import type { Role } from '../../src/protocol/operation.js';
+import { randomBytes } from '../../src/random/seeds.js';
+import type { StreamAddress } from '../../src/random/streams.js';
+import { layoutOf, type Part, placeParts } from './layout.js';
+import { type Pair, runTraced, type Setting, type Tamper, type Trace } from './parties.js';
+import { chiSquare, type Finding, twins } from './statistics.js';
+
+/** One small piece of every picture's view. */
+interface Field {
+  readonly name: string;
+  readonly bits: number;
+  readonly values: Int32Array;
+  /** Both halves of a plane, put together. */
+  readonly opened?: true;
+}
+
+/** Reads up to 8 bits, least significant first. */
+const readBits = (bytes: Uint8Array, at: number, bits: number): number =>
+  ((bytes[at >> 3]! | ((bytes[(at >> 3) + 1] ?? 0) << 8)) >> (at & 7)) & ((1 << bits) - 1);
+
+const readWord = (bytes: Uint8Array, at: number, bits: number): number => {
+  let value = 0;
+  for (let done = 0; done < bits; done += 8) value |= readBits(bytes, at + done, Math.min(8, bits - done)) << done;
+  return value;
+};
+
+/** Writes up to 32 bits. */
+function writeBits(bytes: Uint8Array, at: number, bits: number, value: number): void {
+  for (let done = 0; done < bits; done += 8) {
+    const mask = (1 << Math.min(8, bits - done)) - 1;
+    const [place, up] = [(at + done) >> 3, (at + done) & 7];
+    const shifted = ((value >>> done) & mask) << up;
+    bytes[place] = (bytes[place]! & ~(mask << up)) | shifted;
+    if (shifted > 255 || mask << up > 255) bytes[place + 1] = (bytes[place + 1]! & ~((mask << up) >> 8)) | (shifted >> 8);
+  }
+}
+
+/** Item `index` of picture `image`. */
+const itemOf = ({ inner }: Part, batch: number, image: number, index: number): number =>
+  (index % inner) + inner * (image + batch * Math.floor(index / inner));
+
+/** Pieces of an item: everything up to 8 bits, bytes of a table, both ends of a longer word. */
+function pieces(bits: number): readonly (readonly [start: number, bits: number])[] {
+  if (bits <= 8) return [[0, bits]];
+  if (bits === 16 || bits === 32) return Array.from({ length: bits / 8 }, (_, i) => [8 * i, 8] as const);
+  return [
+    [0, 5],
+    [bits - 5, 5],
+  ];
+}
+
+/** The fields of what `role` received and sent in all inferences of a run, and of the planes it opened (its half and the peer's). */
+export function fieldsOf(traces: readonly Trace[], role: Role, setting: Setting, batch: number): Field[] {
+  const layout = layoutOf(setting.program, batch);
+  const fields: Field[] = [];
+  const halves = new Map<string, Int32Array>();
+  for (const { messages } of traces) {
+    for (const { to, from, label, payload } of messages) {
+      if (to !== role && from !== role) continue;
+      const parts = layout.messages.get(`${label.step}/${label.name}`);
+      const placed = placeParts(parts ?? [], 1);
+      if (placed.bytes !== payload.length)
+        throw new Error(`message ${label.step}/${label.name} has ${payload.length} bytes, expected ${placed.bytes}`);
+      for (const [p, part] of parts!.entries()) {
+        const each = part.count / batch;
+        for (let index = 0; index < each; index++) {
+          for (const [start, bits] of pieces(part.bits)) {
+            if (bits === 0) continue;
+            const values = new Int32Array(batch);
+            for (let image = 0; image < batch; image++) {
+              values[image] = readBits(payload, placed.starts[p]! + itemOf(part, batch, image, index) * part.stride + start, bits);
+            }
+            fields.push({
+              name: `${from}>${to} ${label.inference}/${label.step}/${label.name} ${part.name}[${index}]+${start}`,
+              bits,
+              values,
+            });
+            if (bits > 1 || part.bits > 1) continue;
+            const plane = `${label.inference}/${label.step}/${label.name >> 4} ${part.name}[${index}]`;
+            const half = halves.get(plane);
+            if (half) fields.push({ name: `opened ${plane}`, bits, values: values.map((value, i) => value ^ half[i]!), opened: true });
+            else halves.set(plane, values);
+          }
+        }
+      }
+    }
+  }
+  return fields;
+}
+
+/** Any word from a name and a number: the constants a party's own draws are held at. */
+function constant(text: string, seed: number): number {
+  let hash = 2166136261 ^ seed;
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
+  hash ^= hash >>> 15;
+  hash = Math.imul(hash, 0x2c1b3c6d);
+  hash ^= hash >>> 12;
+  return Math.imul(hash, 0x297a2d39) ^ (hash >>> 15);
+}
+
+/** Draws by "pair step/part" and part name. */
+export interface DrawName {
+  readonly pair: Pair;
+  /** "step/part" of the layout. */
+  readonly draw: string;
+  readonly part: string;
+}
+
+/** Every named part of every draw of a program. */
+export function drawNames(setting: Pick<Setting, 'program'>): DrawName[] {
+  const { draws } = layoutOf(setting.program, 1);
+  return (['client', 'server'] as const).flatMap((pair) =>
+    [...draws[pair]].flatMap(([draw, parts]) => parts.filter((p) => p.count > 0 && p.bits > 0).map((p) => ({ pair, draw, part: p.name }))),
+  );
+}
+
+/** Draws of one part, with the place of every item. */
+function eachItem(parts: readonly Part[], name: string, batch: number, visit: (at: number, part: Part, index: number) => void): void {
+  const { starts } = placeParts(parts, 16);
+  parts.forEach((part, p) => {
+    if (part.name !== name || part.count === 0) return;
+    for (let index = 0; index < part.count / batch; index++) {
+      for (let image = 0; image < batch; image++) visit(starts[p]! + itemOf(part, batch, image, index) * part.stride, part, index);
+    }
+  });
+}
+
+/** Repeats a pattern of `bits` bits over `count` places. Byte-aligned; `count` is a multiple of 8. */
+function fillPeriodic(target: Uint8Array, bits: number, count: number, write: (bytes: Uint8Array, at: number) => void): void {
+  const length = (bits * count) / 8;
+  for (let copy = 0; copy < 8; copy++) write(target, copy * bits);
+  for (let done = bits; done < length; done *= 2) target.copyWithin(done, 0, Math.min(done, length - done));
+}
+
+/** Holds the draws of one pair at constants that differ by item, not by picture. */
+export function holding(own: Pair, setting: Pick<Setting, 'program'>, batch: number, seed: number): Tamper {
+  const { draws } = layoutOf(setting.program, batch);
+  return (pair, { inference, step, tensor }, drawn) => {
+    if (pair !== own) return;
+    const parts = draws[pair].get(`${step}/${tensor}`);
+    if (!parts) throw new Error(`no layout for draw ${step}/${tensor}`);
+    const { bytes, starts } = placeParts(parts, 16);
+    if (bytes !== Math.ceil(drawn.length / 16) * 16) throw new Error(`draw ${step}/${tensor} has ${drawn.length} bytes, expected ${bytes}`);
+    parts.forEach(({ name, count, inner, stride }, p) => {
+      for (let first = 0; first < count / batch; first += inner) {
+        const from = (starts[p]! + first * batch * stride) / 8;
+        fillPeriodic(drawn.subarray(from, from + (batch * inner * stride) / 8), inner * stride, batch, (target, at) => {
+          for (let i = 0; i < inner; i++) {
+            writeBits(target, at + i * stride, stride, constant(`${inference}/${step}/${tensor}/${name}/${first + i}`, seed));
+          }
+        });
+      }
+    });
+  };
+}
+
+/** Mutant: a mask dropped. */
+export function dropping({ pair, draw, part }: DrawName, setting: Pick<Setting, 'program'>, batch: number): Tamper {
+  const parts = layoutOf(setting.program, batch).draws[pair].get(draw)!;
+  return (drawnBy, { step, tensor }, drawn) => {
+    if (drawnBy === pair && draw === `${step}/${tensor}`) eachItem(parts, part, batch, (at, { stride }) => writeBits(drawn, at, stride, 0));
+  };
+}
+
+/** Mutant: one mask for two purposes. `to` gets the bits of `from`, which is drawn before it (or in the same draw) by the same pair. */
+export function reusing(
+  from: DrawName,
+  to: DrawName,
+  setting: Pick<Setting, 'program'>,
+  batch: number,
+  items: readonly [number, number] = [0, 0],
+): Tamper {
+  const { draws } = layoutOf(setting.program, batch);
+  const kept = new Map<number, number[]>();
+  const at = (name: DrawName, address: StreamAddress) => name.draw === `${address.step}/${address.tensor}`;
+  return (pair, address, drawn) => {
+    if (pair !== from.pair) return;
+    if (at(from, address)) {
+      const values: number[] = [];
+      eachItem(draws[pair].get(from.draw)!, from.part, batch, (place, { stride }, index) => {
+        if (index === items[0]) values.push(readWord(drawn, place, stride));
+      });
+      kept.set(address.inference, values);
+    }
+    if (at(to, address)) {
+      let image = 0;
+      eachItem(draws[pair].get(to.draw)!, to.part, batch, (place, { stride }, index) => {
+        if (index === items[1]) writeBits(drawn, place, stride, kept.get(address.inference)![image++]!);
+      });
+    }
+  };
+}
+
+/** One side of a comparison: the pictures of each inference, and the weights. */
+export interface Secret {
+  /** One encoded picture an inference. */
+  readonly pictures: readonly (readonly number[])[];
+  readonly weights: ProgramWeights;
+}
+
+export interface Comparison {
+  readonly setting: Omit<Setting, 'weights'>;
+  readonly role: 'client' | 'server';
+  readonly secrets: readonly [Secret, Secret];
+  readonly batch: number;
+  /** Which constants the party's own draws are held at. */
+  readonly seed: number;
+  readonly mutant?: Tamper;
+  /** Looks at the view as a whole alone: for large batches. */
+  readonly wholeOnly?: boolean;
+}
+
+/** Exponent of the false-alarm rate of a single test: e^-40. */
+export const exponent = 40;
+
+const pairsBits = 12;
+const triplesBits = 11;
+const mostTriples = 250;
+
+export interface Compared {
+  readonly worst: Finding;
+  readonly tests: number;
+  readonly twins: number;
+  /** What came out for either secret, if it was one and the same for every picture. */
+  readonly outputs: readonly [string | undefined, string | undefined];
+}
+
+/** Runs both secrets and returns the test that came closest to (or went furthest over) its bound; with `stop`, the first alarm. */
+export async function compareViews(
+  { setting, role, secrets, batch, seed, mutant, wholeOnly = false }: Comparison,
+  stop = false,
+): Promise<Compared> {
+  const hold = holding(role, setting, batch, seed);
+  const tamper: Tamper = (pair, address, drawn) => {
+    mutant?.(pair, address, drawn);
+    hold(pair, address, drawn);
+  };
+  const sides: { fields: Field[]; output: string | undefined }[] = [];
+  for (const { pictures, weights } of secrets) {
+    const full = { ...setting, weights, tamper };
+    const traces = await runTraced(
+      full,
+      pictures.map((picture) => spread(picture, batch)),
+      batch,
+    );
+    sides.push({ fields: fieldsOf(traces, role, full, batch), output: oneOutput(traces, batch) });
+  }
+  const [one, two] = [sides[0]!.fields, sides[1]!.fields];
+  if (
+    one
+      .map((f) => f.name)
+      .sort()
+      .join() !==
+    two
+      .map((f) => f.name)
+      .sort()
+      .join()
+  )
+    throw new Error('the two secrets led to different messages');
+  const labels = randomBytes(batch).map((byte) => byte & 1);
+  const byName = new Map(two.map((field) => [field.name, field]));
+  const mixed = one.map((field) => {
+    const { name, values } = field;
+    const others = byName.get(name)!.values;
+    return { ...field, values: values.map((value, i) => (labels[i] ? others[i]! : value)) };
+  });
+  return { ...search(mixed, labels, stop, wholeOnly), outputs: [sides[0]!.output, sides[1]!.output] };
+}
+
+const spread = (picture: readonly number[], batch: number): Int32Array =>
+  Int32Array.from({ length: picture.length * batch }, (_, i) => picture[i % picture.length]!);
+
+function oneOutput(traces: readonly Trace[], batch: number): string | undefined {
+  return traces.every(({ outputs }) => outputs.every((word, i) => word === outputs[i % (outputs.length / batch)]))
+    ? traces.map(({ outputs }) => outputs.slice(0, outputs.length / batch).join()).join(';')
+    : undefined;
+}
+
+/** Tests single fields, pairs, triples and the whole view. */
+function search(fields: readonly Field[], labels: Uint8Array, stop: boolean, wholeOnly: boolean): Omit<Compared, 'outputs'> {
+  let worst: Finding = { what: 'nothing', excess: 0 };
+  let tests = 0;
+  const cells = new Int32Array(labels.length);
+  const look = (set: readonly Field[]): boolean => {
+    let bits = 0;
+    cells.set(labels);
+    for (const { values, bits: width } of set) {
+      const shift = bits + 1;
+      for (let i = 0; i < values.length; i++) cells[i] = cells[i]! | (values[i]! << shift);
+      bits += width;
+    }
+    tests++;
+    const excess = chiSquare(cells, bits, exponent);
+    if (excess > worst.excess) worst = { what: set.map((f) => f.name).join(' & '), excess };
+    return stop && worst.excess > 1;
+  };
+  const whole = wholeViews(fields, labels.length);
+  const twin = twins(whole[0], whole[1], labels, exponent);
+  tests++;
+  if (twin.excess > worst.excess) worst = { what: 'whole view', excess: twin.excess };
+  const done = () => ({ worst, tests, twins: twin.pairs });
+  if (wholeOnly || (stop && worst.excess > 1)) return done();
+  for (const field of fields) if (look([field])) return done();
+  for (const [i, a] of fields.entries())
+    for (const b of fields.slice(i + 1)) if (a.bits + b.bits <= pairsBits && look([a, b])) return done();
+  for (const triple of triplesOf(fields)) if (look(triple)) return done();
+  return done();
+}
+
+/** Triples of small fields: those with an opened plane first, an even choice among them, then one among the rest. */
+function* triplesOf(fields: readonly Field[]): Generator<readonly Field[]> {
+  const kinds: Field[][][] = [[], []];
+  for (let a = 0; a < fields.length; a++) {
+    for (let b = a + 1; b < fields.length; b++) {
+      for (let c = b + 1; c < fields.length; c++) {
+        const triple = [fields[a]!, fields[b]!, fields[c]!];
+        if (triple.reduce((sum, f) => sum + f.bits, 0) <= triplesBits) kinds[triple.some((f) => f.opened) ? 0 : 1]!.push(triple);
+      }
+    }
+  }
+  for (const triples of kinds) {
+    const step = Math.max(1, triples.length / mostTriples);
+    for (let at = 0; at < triples.length; at += step) yield triples[Math.floor(at)]!;
+  }
+}
+
+function wholeViews(fields: readonly Field[], count: number): [Int32Array, Int32Array] {
+  const [first, second] = [new Int32Array(count).fill(17), new Int32Array(count).fill(-5)];
+  for (const { values } of fields) {
+    for (let i = 0; i < count; i++) {
+      first[i] = Math.imul(first[i]! ^ values[i]!, 0x01000193) ^ (first[i]! >>> 13);
+      second[i] = Math.imul(second[i]! + values[i]! + 1, 0x5bd1e995) ^ (second[i]! >>> 15);
+    }
+  }
+  return [first, second];
+}
