@@ -14,7 +14,8 @@ import {
 } from './float.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
 import { convolve, freeWeights, packWeights, sumPool } from './linear.js';
-import { plainConvolve, plainPool } from './plain.js';
+import { multiplyLongs } from './longs.js';
+import { plainConvolve, plainMultiplyLongs, plainPool } from './plain.js';
 import { createNodeCompute } from './pool.node.js';
 
 /** Integers from a seed, over the whole 32-bit range: neighbours differ, so that a misplaced element shows. */
@@ -259,6 +260,33 @@ describe.each([
 });
 
 describe('linear kernels', () => {
+  it('multiply matrices mod 2^64', async () => {
+    const compute = await createNodeCompute({ threads: 2 });
+    const side = fc.integer({ min: 0, max: 9 });
+    await fc.assert(
+      fc.asyncProperty(
+        side,
+        side,
+        side,
+        fc.infiniteStream(fc.bigInt({ min: -(2n ** 63n), max: 2n ** 63n - 1n })),
+        async (rows, inner, columns, stream) => {
+          const [a, b, out] = [rows * inner, inner * columns, rows * columns].map((length) => {
+            const array = compute.longs(length);
+            array.set([...stream.take(length)]);
+            return array;
+          }) as [BigInt64Array, BigInt64Array, BigInt64Array];
+          const expected = out.slice();
+          plainMultiplyLongs(a, b, rows, inner, columns, expected);
+          await multiplyLongs(compute, a, b, out, { rows, inner, columns });
+          expect(out).toEqual(expected);
+          compute.free(a, b, out);
+        },
+      ),
+    );
+    expect(compute.memory.usedBytes).toBe(0);
+    await compute.close();
+  });
+
   it('refuse arrays whose length does not fit the shape', async () => {
     const compute = await createNodeCompute({ inline: true });
     const g: ConvGeometry = {

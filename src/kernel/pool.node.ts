@@ -27,7 +27,7 @@ function makeFiller(cipher: typeof createCipheriv): KeystreamFiller {
       carry = Math.floor(carry / 256);
     }
     const stream = cipher('aes-128-ctr', key, counter);
-    const piece = Math.min(out.length, 262144);
+    const piece = Math.min(out.length, 65536);
     if (zeros.length < piece) zeros = new Uint8Array(piece);
     for (let at = 0; at < out.length; at += piece) out.set(stream.update(zeros.subarray(0, Math.min(piece, out.length - at))), at);
   };

@@ -71,25 +71,32 @@ function copyRow(dst: usize, src: usize, words: i32): void {
   }
 }
 
+@inline
+function splitEight(even: usize, odd: usize, src: usize): void {
+  const v0 = v128.load(src);
+  const v1 = v128.load(src, 16);
+  v128.store(even, v128.shuffle<i32>(v0, v1, 0, 2, 4, 6));
+  v128.store(odd, v128.shuffle<i32>(v0, v1, 1, 3, 5, 7));
+}
+
 /** Words with an even index to `even`, the others to `odd`. */
 @inline
 function splitRow(even: usize, odd: usize, src: usize, words: i32): void {
   let x = 0;
   for (; x + 8 <= words; x += 8) {
-    const v0 = v128.load(src);
-    const v1 = v128.load(src, 16);
-    v128.store(even, v128.shuffle<i32>(v0, v1, 0, 2, 4, 6));
-    v128.store(odd, v128.shuffle<i32>(v0, v1, 1, 3, 5, 7));
-    src += 32;
-    even += 16;
-    odd += 16;
+    const half = <usize>x << 1;
+    splitEight(even + half, odd + half, src + (half << 1));
+  }
+  if (words >= 8 && words - x > 1) {
+    // Eight words that end where the row's last pair does: some are already there.
+    const half = <usize>((words & ~1) - 8) << 1;
+    splitEight(even + half, odd + half, src + (half << 1));
+    x = words & ~1;
   }
   for (; x < words; x += 2) {
-    store<i32>(even, load<i32>(src));
-    if (x + 1 < words) store<i32>(odd, load<i32>(src, 4));
-    src += 8;
-    even += 4;
-    odd += 4;
+    const half = <usize>x << 1;
+    store<i32>(even + half, load<i32>(src + (half << 1)));
+    if (x + 1 < words) store<i32>(odd + half, load<i32>(src + (half << 1), 4));
   }
 }
 

@@ -7,3 +7,4 @@ export { depthwiseFloats, depthwiseWords, maxPoolFloats, sumPoolFloats, sumPoolW
 export * from './float';
 export { ceilingFloats, ceilingWords } from './ceiling';
 export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
+export { multiplyLongs } from './longs';
