@@ -6,6 +6,7 @@ import { createProvider } from '../party/provider.js';
 import { createServer, loadModel } from '../party/server.js';
 import type { InferenceReport } from '../party/session.js';
 import type { Channel } from '../wire/channel.js';
+import type { ChannelLimits } from '../wire/limits.js';
 import type { NetworkProfile } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
 import { connect, type Listener, listen } from '../wire/websocket.node.js';
@@ -28,12 +29,18 @@ export interface HostOptions {
   readonly tls?: { readonly cert: string; readonly key: string };
   /** A network to imitate on this party's side of every link. */
   readonly network?: NetworkProfile;
+  /** How long this party waits for a message that is due. */
+  readonly waitSeconds?: number;
+  /** How long a session may rest between inferences. */
+  readonly idleSeconds?: number;
+  /** The most images in one batch. */
+  readonly maxBatch?: number;
   readonly events?: Events;
 }
 
 /** Listens as the helper party. */
 export function hostProvider(options: HostOptions): Promise<Listener> {
-  const provider = createProvider({ compute: options.compute, ...reporting(options.events) });
+  const provider = createProvider({ compute: options.compute, ...sessionLimits(options), ...reporting(options.events) });
   return host(options, (link) => provider.serve(link));
 }
 
@@ -48,27 +55,40 @@ export interface ServerHostOptions extends HostOptions {
 
 /** Listens as the model owner; opens a link of its own to the provider for every client. */
 export async function hostServer(options: ServerHostOptions): Promise<Listener> {
-  const { compute, model, providerUrl, ca, network } = options;
+  const { compute, model, providerUrl, ca, network, waitSeconds } = options;
   const served = await loadModel(compute, model.program, model.weights, { ...model.description } as Parameters<typeof loadModel>[3]);
   const connectProvider = async (): Promise<Channel> => {
-    const link = await connect(providerUrl, ca === undefined ? {} : { tls: { ca } });
+    const link = await connect(providerUrl, { ...(ca === undefined ? {} : { tls: { ca } }), limits: channelLimits(waitSeconds) });
     const shaped = network === undefined ? link : shape(link, network);
     options.onProviderLink?.(shaped);
     return shaped;
   };
-  const server = createServer({ compute, model: served, connectProvider, ...reporting(options.events) });
+  const server = createServer({ compute, model: served, connectProvider, ...sessionLimits(options), ...reporting(options.events) });
   return host(options, (link) => server.serve(link));
 }
+
+/** Limits of a channel: those of the wire, but for how long it waits. */
+export const channelLimits = (waitSeconds: number | undefined): Partial<ChannelLimits> =>
+  waitSeconds === undefined ? {} : { waitSeconds };
+
+const sessionLimits = ({ idleSeconds, maxBatch }: HostOptions): { idleSeconds?: number; maxBatch?: number } => ({
+  ...(idleSeconds === undefined ? {} : { idleSeconds }),
+  ...(maxBatch === undefined ? {} : { maxBatch }),
+});
 
 function reporting(events: Events | undefined): { onInference?(report: InferenceReport): void } {
   return events?.answered === undefined ? {} : { onInference: (report) => events.answered?.(report) };
 }
 
-function host({ host: name, port, tls, network, events }: HostOptions, serve: (link: Channel) => Promise<void>): Promise<Listener> {
+function host(
+  { host: name, port, tls, network, waitSeconds, events }: HostOptions,
+  serve: (link: Channel) => Promise<void>,
+): Promise<Listener> {
   return listen({
     host: name,
     port,
     ...(tls === undefined ? {} : { tls }),
+    limits: channelLimits(waitSeconds),
     onConnection: (channel, { address }) => {
       events?.opened?.(address);
       serve(network === undefined ? channel : shape(channel, network)).then(

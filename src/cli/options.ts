@@ -1,6 +1,7 @@
 // Flags that several commands share, and how their values are read.
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { defaultLimits } from '../wire/limits.js';
 
 /** Values of the flags every command takes. */
 export interface CommonOptions {
@@ -32,6 +33,21 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (tex
     }
     return value;
   };
+}
+
+/** Reads a number of seconds above zero. */
+export function seconds(text: string): number {
+  const value = Number(text);
+  if (text.trim() === '' || !(value > 0 && value <= 1e6)) throw new InvalidArgumentError('It has to be a number of seconds above zero.');
+  return value;
+}
+
+/** The flag that says how long a party waits for another. */
+export function waitOption(): Option {
+  const { waitSeconds } = defaultLimits;
+  return new Option('--wait-seconds <s>', 'give another party up that does not send what is due for so long')
+    .argParser(seconds)
+    .default(waitSeconds);
 }
 
 /** A command with the flags every command takes, and an example at the end of its help. */

@@ -14,6 +14,7 @@ import type { Channel, Phase } from '../wire/channel.js';
 import { shape } from '../wire/shaper.js';
 import { connect } from '../wire/websocket.node.js';
 import { openCompute } from './compute.js';
+import { channelLimits } from './hosting.js';
 import type { StoredModel } from './model-folder.js';
 import { writeModelFolder } from './model-folder.js';
 import type { PartyAnswer, PartySettings } from './party-process.js';
@@ -65,13 +66,15 @@ export interface RemoteOptions {
   readonly ca?: string;
   /** Hash the program must have. */
   readonly pinnedHash?: string;
+  /** How long to wait for a message that is due. */
+  readonly waitSeconds: number;
 }
 
 /** Connects to a server and a provider that run elsewhere. */
 export async function openRemote(options: RemoteOptions, task: Task): Promise<PrivateSession> {
   const { suite, ca, pinnedHash } = options;
   const compute = await openCompute(task, options.threads);
-  const settings = ca === undefined ? {} : { tls: { ca } };
+  const settings = { ...(ca === undefined ? {} : { tls: { ca } }), limits: channelLimits(options.waitSeconds) };
   const server = await connect(options.serverUrl, settings);
   task.atEnd(() => server.close());
   const provider = await connect(options.providerUrl, settings);

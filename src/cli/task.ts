@@ -36,13 +36,20 @@ export function interruptedStatus(): number | undefined {
 export async function perform(options: CommonOptions, work: (task: Task) => Promise<void>): Promise<void> {
   const ends: (() => Promise<void> | void)[] = [];
   const { signal } = interrupts;
-  const task: Task = { output: createOutput(options), signal, atEnd: (end) => void ends.push(end) };
+  let over = false;
+  const atEnd: Task['atEnd'] = (end) => {
+    if (!over) ends.push(end);
+    // Work goes on for a while after an interrupt: what it still starts is ended at once.
+    else Promise.resolve(end()).catch(() => {});
+  };
+  const task: Task = { output: createOutput(options), signal, atEnd };
   const interrupted = new Promise<never>((_, reject) => {
     signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
   try {
     await Promise.race([work(task), interrupted]);
   } finally {
+    over = true;
     for (const end of ends.reverse()) await end();
   }
 }

@@ -169,7 +169,10 @@ async function serveInferences(
   } catch (error) {
     // A client that hangs up between inferences is how a session ends.
     const leaving = error instanceof PeerError && error.code === 'peer-left' && running.size === 0;
-    provider.close(leaving ? undefined : 'the session has ended');
+    const reason = leaving ? undefined : ((failure ?? error) as Error).message;
+    // The client first: it should hear it from here, and not that the provider has left.
+    client.close(reason);
+    provider.close(reason);
     await Promise.allSettled(running);
     if (failure !== undefined || !leaving) throw rootCause(failure ?? error, failures);
   }

@@ -45,7 +45,10 @@ export function silent(label: Label, seconds: number): PeerError {
 
 /** The peer said why it ended the link. */
 export function failed(reason: string): PeerError {
-  return new PeerError(`the peer ended the connection: ${reason}`, { code: 'peer-failed' });
+  return new PeerError(`the peer ended the connection: ${reason}`, {
+    code: 'peer-failed',
+    hint: 'Its own log says more; connect again when that is mended.',
+  });
 }
 
 /** The connection ended, and nobody said why. */

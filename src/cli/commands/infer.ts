@@ -6,7 +6,7 @@ import { DataError, UsageError } from '../../errors.js';
 import { decodeProgram, programHash } from '../../model/files.js';
 import { suites } from '../../party/session.js';
 import { readPem } from '../hosting.js';
-import { type CommonOptions, createCommand, wholeNumber, withPictures } from '../options.js';
+import { type CommonOptions, createCommand, waitOption, wholeNumber, withPictures } from '../options.js';
 import { checkShape, openPictures, type PictureOptions } from '../pictures.js';
 import { answerAll } from '../private-run.js';
 import { formatRun } from '../run-report.js';
@@ -20,6 +20,7 @@ interface InferOptions extends CommonOptions, PictureOptions {
   readonly batch: number;
   readonly ca?: string;
   readonly program?: string;
+  readonly waitSeconds: number;
 }
 
 export function inferCommand(): Command {
@@ -31,7 +32,8 @@ export function inferCommand(): Command {
     .option('--ca <file>', 'certificate (PEM) to trust at both')
     .option('--program <file|hash>', 'the program that has to be served: program.bin, or its hash')
     .addOption(new Option('--suite <name>', 'protocol suite').choices(Object.keys(suites)).default('masked'))
-    .addOption(new Option('--batch <n>', 'pictures that share their messages').argParser(wholeNumber(1, 64)).default(1))
+    .addOption(new Option('--batch <n>', 'pictures that share their messages').argParser(wholeNumber(1, 4096)).default(1))
+    .addOption(waitOption())
     .action((images: string[], options: InferOptions) =>
       perform(options, async (task) => {
         const pinnedHash = options.program === undefined ? undefined : await hashOf(options.program);
@@ -41,6 +43,7 @@ export function inferCommand(): Command {
             providerUrl: options.provider,
             suite: options.suite,
             threads: options.threads,
+            waitSeconds: options.waitSeconds,
             ...(options.ca === undefined ? {} : { ca: await readPem(options.ca) }),
             ...(pinnedHash === undefined ? {} : { pinnedHash }),
           },

@@ -6,7 +6,7 @@ import { findModel, openModel } from '../model.js';
 import { createCommand, type ModelOptions, withCompilation } from '../options.js';
 import { openPictures } from '../pictures.js';
 import { perform, untilInterrupted } from '../task.js';
-import { type ListenOptions, withListening } from './provider.js';
+import { type ListenOptions, limitsOf, withListening } from './provider.js';
 
 interface ServerOptions extends ListenOptions, ModelOptions {
   readonly provider: string;
@@ -33,6 +33,7 @@ export function serverCommand(): Command {
         const listener = await hostServer({
           compute,
           ...address,
+          ...limitsOf(options),
           ...(await readTls(options.cert, options.key)),
           model: compiled,
           providerUrl: options.provider,
