@@ -3,6 +3,7 @@ import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generate } from 'selfsigned';
 import { afterAll, describe, expect, it } from 'vitest';
 
 const root = join(import.meta.dirname, '..');
@@ -149,6 +150,27 @@ describe.skipIf(!existsSync(model))('with the built-in network', () => {
       child.kill('SIGINT');
       expect(await ended).toBe(130);
     }
+  });
+
+  it('serves over TLS with a certificate of one’s own', async () => {
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'localhost' }], {
+      extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
+    });
+    const files = { cert: join(folder, 'cert.pem'), key: join(folder, 'key.pem') };
+    writeFileSync(files.cert, cert);
+    writeFileSync(files.key, key);
+    const tls = ['--listen', '127.0.0.1:0', '--cert', files.cert, '--key', files.key];
+    const provider = await serving('provider', ...tls);
+    const server = await serving('server', compiled, ...tls, '--provider', provider.listening, '--ca', files.cert);
+    expect(server.listening).toMatch(/^wss:/);
+    const addresses = ['--server', server.listening, '--provider', provider.listening];
+    expect(json('infer', cat, ...addresses, '--ca', files.cert).results).toMatchObject([{ class: 'cat' }]);
+    expect(tessera('infer', cat, ...addresses, '--json').status).toBe(4);
+  });
+
+  it('slows the links down as --network says', () => {
+    const { offline, online } = json('run', compiled, cat, '--network', '1GB/s,20ms');
+    for (const { rounds, seconds } of [offline, online]) expect(seconds).toBeGreaterThan(rounds * 0.01);
   });
 
   it('evaluates in float, in fixed point and privately', () => {
