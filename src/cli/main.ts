@@ -72,6 +72,9 @@ function usageError(error: CommanderError, args: readonly string[]): UsageError 
   return new UsageError(error.message.replace(/^error: /, ''), { code: 'usage', hint: `Run tessera ${known ? `${command} ` : ''}--help.` });
 }
 
+// A reader that has seen enough (`tessera inspect … | head`) is no failure.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : 1));
+
 process.exitCode = await main(process.argv.slice(2));
 // Threads or sockets that a failed command left open must not keep the process alive; what was written has to be out first.
 process.stdout.write('', () => process.stderr.write('', () => process.exit()));
