@@ -23,7 +23,6 @@ function reluProgram(count: number, { truncateBits, low, high }: (typeof cases)[
   return {
     schema: 'tessera/program@1',
     ringBits,
-    objective: 'bytes',
     tensors: [
       { shape: [count], scale: 2 ** truncateBits },
       { shape: [count], scale: 1 },

@@ -85,7 +85,6 @@ addSuite(fresh);
 const program = {
   schema: 'tessera/program@1',
   ringBits: 32,
-  objective: 'bytes',
   tensors: [
     { shape: [4], scale: 1 },
     { shape: [4], scale: 1 },

@@ -15,8 +15,6 @@ export interface CompileOptions {
   readonly ringBits?: number;
   /** Patches of a spec, by layer name. */
   readonly spec?: LayerPatches;
-  /** What the planner saves where it has a choice (default bytes). */
-  readonly objective?: 'bytes' | 'rounds';
   /** Bits an activation has less than the most accurate choice (default {@link thriftBits}). */
   readonly thriftBits?: number;
 }
@@ -77,7 +75,6 @@ export async function compileGraph(
   const program: Program = {
     schema: 'tessera/program@1',
     ringBits,
-    objective: options.objective ?? 'bytes',
     tensors: assembled.tensors,
     input: assembled.ids.get(lowered.input.id)!,
     output: assembled.ids.get(lowered.output)!,

@@ -73,7 +73,6 @@ const step = v.variant('kind', [
 export const programSchema = v.strictObject({
   schema: v.literal('tessera/program@1'),
   ringBits: integer(16, 32),
-  objective: v.picklist(['bytes', 'rounds']),
   tensors: v.pipe(
     v.array(v.strictObject({ shape, scale: v.pipe(v.number(), v.finite(), v.minValue(2 ** -64), v.maxValue(2 ** 64)) })),
     v.maxLength(65536),

@@ -110,8 +110,6 @@ export interface Program {
   readonly schema: 'tessera/program@1';
   /** Ring Z_{2^ringBits}, 16 ≤ ringBits ≤ 32. */
   readonly ringBits: number;
-  /** Whether the planner saves bytes or one-way messages where it has a choice. */
-  readonly objective: 'bytes' | 'rounds';
   readonly tensors: readonly TensorInfo[];
   readonly input: TensorId;
   readonly output: TensorId;

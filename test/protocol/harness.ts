@@ -25,7 +25,6 @@ export function smallProgram(
   return {
     schema: 'tessera/program@1',
     ringBits,
-    objective: 'bytes',
     tensors: [shape, ...shapes].map((s) => ({ shape: s, scale: 1 })),
     input: 0,
     output: steps.length === 0 ? 0 : steps.at(-1)!.output,

@@ -137,7 +137,8 @@ function checkRelu(
     const signs = (offset: number): boolean[] => {
       const sum = block.reduce((total, i) => total + input[i]! - offset, 0);
       const units = window.low >= f && block.length > 1 ? block.length * 2 ** f : 0;
-      if (sum >= 0) return [true];
+      // Each truncated term is floor(y / 2^f) or one more: their sum lies up to a unit a term to either side of the sum's own.
+      if (sum >= 0) return sum < units ? [true, false] : [true];
       return sum >= -(2 ** window.low) - units ? [true, false] : [false];
     };
     const allowed = (y: number, zs: boolean[], offset: number) => zs.map((z) => hinge(y - offset, z));
