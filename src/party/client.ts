@@ -129,7 +129,9 @@ function clientSession({ server, provider }: ClientOptions, party: PartyState, w
   });
   const track = <T>(work: Promise<T>): Promise<T> => {
     const explained = work.catch((error: unknown) => {
-      throw rootCause(error, failures);
+      const cause = rootCause(error, failures);
+      if (cause instanceof PeerError) for (const link of [server, provider]) link.close(cause.message);
+      throw cause;
     });
     active.add(explained);
     const done = () => void active.delete(explained);
@@ -207,7 +209,7 @@ function preparedInference(party: PartyState, inference: Inference, masks: Masks
   };
   return {
     batch: inference.batch,
-    infer(images) {
+    async infer(images) {
       const expected = input.shape.reduce((a, b) => a * b, inference.batch);
       if (images.length !== expected) {
         throw new UsageError(

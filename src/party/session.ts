@@ -11,8 +11,8 @@ import type { Channel } from '../wire/channel.js';
 import type { PartyState } from './interpreter.js';
 import type { WeightTable } from './weights.js';
 
-/** The suites this build can run. A new suite is one line here. */
-const known: Record<string, Suite> = { masked };
+/** The suites this build can run. A new suite is one line here. Without a prototype: a peer may ask for "toString". */
+const known: Record<string, Suite> = Object.assign(Object.create(null), { masked });
 export const suites: Readonly<Record<string, Suite>> = known;
 
 /** Adds a suite of one's own, under its name. All three parties must have it. Throws UsageError for a name that is taken. */
