@@ -24,14 +24,13 @@ interface HingeShares {
 }
 
 const combinersOf = (plan: ComparisonPlan): Combiner[] => (plan.second ? [...plan.first, plan.second] : [...plan.first]);
-const digitsOf = (plan: ComparisonPlan): number[] => plan.groups.flat();
 const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
 const masksOf = (combiners: readonly Combiner[]): number => sum(combiners.map((c) => c.masks));
 const productsOf = (plan: ComparisonPlan): number => sum(combinersOf(plan).map((c) => c.products.length));
 
 /** Bytes of the tables and products in the provider's message to the server. */
 export function dealtBytes(plan: ComparisonPlan, count: number, hinges: number): number {
-  return sum(digitsOf(plan).map((g) => packedBytes(count, 1 << g))) + hinges * productsOf(plan) * packedBytes(count, 1);
+  return sum(plan.digits.map((g) => packedBytes(count, 1 << g))) + hinges * productsOf(plan) * packedBytes(count, 1);
 }
 
 /** Bytes of opened planes: the server's first message, and what both levels add to the client's answer and the server's second. */
@@ -40,7 +39,7 @@ export function openedBytes(plan: ComparisonPlan, count: number, hinges: number)
   return { first: plane * masksOf(plan.first), second: plane * (plan.second?.masks ?? 0), result: plane };
 }
 
-const tableSizes = (plan: ComparisonPlan, count: number): number[] => digitsOf(plan).map((g) => Math.max(16, planeStride(count) << g));
+const tableSizes = (plan: ComparisonPlan, count: number): number[] => plan.digits.map((g) => Math.max(16, planeStride(count) << g));
 const maskSize = (plan: ComparisonPlan, count: number): number => (masksOf(combinersOf(plan)) + 1) * planeStride(count);
 const productSize = (plan: ComparisonPlan, count: number): number => productsOf(plan) * planeStride(count);
 
@@ -56,7 +55,7 @@ export function serverDrawSizes(plan: ComparisonPlan, count: number, hinges: num
 
 /** The client's shares from its draw (parts sized by {@link clientDrawSizes}). */
 export function clientShares(plan: ComparisonPlan, count: number, hinges: number, parts: readonly Uint8Array[]): ComparisonShares {
-  const tables = parts.slice(0, digitsOf(plan).length);
+  const tables = parts.slice(0, plan.digits.length);
   const rest = parts.slice(tables.length);
   return { count, tables, hinges: Array.from({ length: hinges }, (_, h) => ({ masks: rest[2 * h]!, products: rest[2 * h + 1]! })) };
 }
@@ -69,7 +68,7 @@ export function serverShares(
   drawn: readonly Uint8Array[],
   message: PayloadReader,
 ): ComparisonShares {
-  const digits = digitsOf(plan);
+  const digits = plan.digits;
   const sizes = [...tableSizes(plan, count), ...drawn.map(() => productSize(plan, count))];
   const parts = carve(context.memory.bytes(carvedBytes(sizes)), sizes);
   const tables = parts.slice(0, digits.length);
@@ -100,7 +99,7 @@ export async function dealComparison(
   const { compute } = context;
   const stride = planeStride(count);
   const positions = digitPositions(plan, shift);
-  for (const [i, g] of digitsOf(plan).entries()) {
+  for (const [i, g] of plan.digits.entries()) {
     await compute.run('flipDigit', [fromClient.tables[i]!, words, positions[i]!, g], count, { grain: 128, costPerItem: 2 });
     message.raw(fromClient.tables[i]!, packedBytes(count, 1 << g));
   }
@@ -147,7 +146,7 @@ function evaluate({ compute, memory }: StepContext, terms: readonly (readonly nu
 /** Position of each digit's lowest bit in the compared words. */
 function digitPositions(plan: ComparisonPlan, shift: number): number[] {
   let at = shift + plan.bits - 1;
-  return digitsOf(plan).map((g) => {
+  return plan.digits.map((g) => {
     at -= g;
     return at;
   });
@@ -189,7 +188,7 @@ export async function lookUp(
       const equal = i < alphas ? base + i * stride : 0;
       const above = base + (alphas + i) * stride;
       const table = shares.tables[digit]!;
-      await context.compute.run('lookUpDigit', [equal, above, table, words, positions[digit]!, digitsOf(plan)[digit]!], count, {
+      await context.compute.run('lookUpDigit', [equal, above, table, words, positions[digit]!, plan.digits[digit]!], count, {
         grain: 128,
       });
     }

@@ -24,6 +24,8 @@ export interface Term {
 export interface ComparisonPlan {
   readonly bits: number;
   readonly groups: readonly (readonly number[])[];
+  /** The digit sizes of all groups. */
+  readonly digits: readonly number[];
   readonly first: readonly Combiner[];
   readonly second: Combiner | undefined;
 }
@@ -68,6 +70,7 @@ function arrange(bits: number, digitSizes: readonly number[], groupSizes: readon
   return {
     bits,
     groups,
+    digits: digitSizes,
     first: groups.map((digits, g) => cachedCombiner(digits.length, many && g < groups.length - 1)),
     second: many ? cachedCombiner(groups.length, false) : undefined,
   };
@@ -76,7 +79,7 @@ function arrange(bits: number, digitSizes: readonly number[], groupSizes: readon
 /** Bits a comparison costs on the wire, both phases and directions, without the opened value: what the planner minimises. */
 export function comparisonBits(plan: ComparisonPlan): number {
   const all = plan.second ? [...plan.first, plan.second] : plan.first;
-  const tables = plan.groups.flat().reduce((sum, g) => sum + (1 << g), 0);
+  const tables = plan.digits.reduce((sum, g) => sum + (1 << g), 0);
   const products = all.reduce((sum, c) => sum + c.products.length, 0);
   const opened = all.reduce((sum, c) => sum + c.masks, 0);
   return tables + products + 2 * (opened + 1);
@@ -93,7 +96,7 @@ export function planComparison(bits: number): ComparisonPlan {
   let best = plans.get(bits);
   if (best) return best;
   const low = bits - 1;
-  if (low === 0) return { bits, groups: [], first: [], second: undefined };
+  if (low === 0) return { bits, groups: [], digits: [], first: [], second: undefined };
   for (let digits = Math.ceil(low / 5); digits <= Math.min(low, 16); digits++) {
     for (let groups = Math.ceil(digits / 4); groups <= Math.min(4, digits); groups++) {
       const plan = arrange(bits, split(low, digits), split(digits, groups));
