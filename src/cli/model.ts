@@ -1,7 +1,9 @@
 // MODEL on the command line: an ONNX file, compiled when it is used, or a folder that was compiled before.
 import { createHash } from 'node:crypto';
 import { closeSync, openSync, readSync, realpathSync, statSync } from 'node:fs';
+import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { type Dataset, hashDataset, loadDataset } from '../data/dataset.node.js';
 import { generatePictures } from '../data/generated.js';
 import { readFileOrExplain } from '../data/picture.node.js';
@@ -23,7 +25,7 @@ import type { ModelOptions } from './options.js';
 import { checkShape, type Pictures } from './pictures.js';
 import { activated } from './run-report.js';
 import type { CompiledModel, ModelDescription } from './run-types.js';
-import { readSpec } from './spec.js';
+import { type LoadedSpec, readSpec } from './spec.js';
 import type { Task } from './task.js';
 
 /** A model found but not compiled yet. */
@@ -150,44 +152,47 @@ export async function openModel(
   if (pictures !== undefined) checkShape(pictures.dataset, graph.input.shape);
   const calibration = await chooseCalibration(graph, options, pictures, purpose);
   const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
+  const { hash: calibrationHash, extraMarginBits, count } = calibration;
+  const compilerHash = await hashFolder(fileURLToPath(new URL('../model', import.meta.url)));
   const key = createHash('sha256')
-    .update(
-      JSON.stringify([
-        cacheVersion,
-        onnx.fullHash(),
-        graph.input.shape,
-        spec?.hash,
-        options.ring,
-        calibration.hash,
-        calibration.extraMarginBits,
-      ]),
-    )
+    .update(JSON.stringify([compilerHash, onnx.fullHash(), graph.input.shape, spec?.hash, options.ring, calibrationHash, extraMarginBits]))
     .digest('hex');
-  const description = describeModel(source, pictures);
   const known = options.cache ? await recallModel(key) : undefined;
-  if (known !== undefined) return withPlaintext(compute, { ...known, compiled: { ...known.compiled, description } }, graph);
-  const progress = task.output.progress(`compiling ${source.description.name}`, 1);
-  const { images, count, extraMarginBits } = calibration;
-  const result = await compileGraph(
-    compute,
-    graph,
-    { images, count, marginBits: extraMarginBits },
-    { ringBits: options.ring, ...(spec === undefined ? {} : { spec: spec.patches }) },
-  );
-  progress.end();
-  const hash = await programHash(result.program);
-  const { clipped, fractionBits, drelus, comparisons } = result.report;
+  const made = known ?? (await compileAnew(graph, calibration, options, task, compute, spec));
+  if (options.cache && known === undefined) await rememberModel(key, made);
   const calibratedOn = { source: calibration.source, images: count, extraMarginBits };
-  const made: StoredModel = {
-    compiled: { program: result.program, weights: result.weights, description, hash },
-    summary: { hash, ringBits: result.program.ringBits, fractionBits, drelus, comparisons, clipped, calibratedOn },
-  };
-  if (options.cache) await rememberModel(key, made);
-  return withPlaintext(compute, made, graph);
+  const compiled = { ...made.compiled, description: describeModel(source, pictures) };
+  return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, graph);
 }
 
-/** Raised whenever the compiler's choices change, so that nothing compiled before is taken for the same. */
-const cacheVersion = 1;
+async function compileAnew(
+  graph: Graph,
+  { images, count, extraMarginBits, source }: ChosenCalibration,
+  options: ModelOptions,
+  task: Task,
+  compute: Compute,
+  spec: LoadedSpec | undefined,
+): Promise<StoredModel> {
+  const progress = task.output.progress('compiling', 1);
+  const settings = { ringBits: options.ring, ...(spec === undefined ? {} : { spec: spec.patches }) };
+  const { program, weights, report } = await compileGraph(compute, graph, { images, count, marginBits: extraMarginBits }, settings);
+  progress.end();
+  const hash = await programHash(program);
+  const { clipped, fractionBits, drelus, comparisons } = report;
+  const calibratedOn = { source, images: count, extraMarginBits };
+  return {
+    compiled: { program, weights, description: { name: '' }, hash },
+    summary: { hash, ringBits: program.ringBits, fractionBits, drelus, comparisons, clipped, calibratedOn },
+  };
+}
+
+/** SHA-256 over the programs of a folder: a compiler that was changed must not be given what another one made. */
+async function hashFolder(folder: string): Promise<string> {
+  const hash = createHash('sha256');
+  const files = (await readdir(folder, { recursive: true })).filter((name) => /\.[jt]s$/.test(name)).sort();
+  for (const file of files) hash.update(file).update(await readFile(join(folder, file)));
+  return hash.digest('hex');
+}
 
 function inputShapeOf(onnx: OnnxFile, pictures: Pictures | undefined): ReadOptions {
   if (pictures === undefined) return {};
