@@ -105,8 +105,20 @@ export function textOf({ kind, shape, data }: NpyArray, where: string): string {
   return text;
 }
 
+type Writable =
+  | Uint8Array
+  | Int8Array
+  | Uint16Array
+  | Int16Array
+  | Uint32Array
+  | Int32Array
+  | BigInt64Array
+  | BigUint64Array
+  | Float32Array
+  | Float64Array;
+
 /** An array or string to be written. */
-export type NpyContent = { readonly shape: readonly number[]; readonly data: NpyData } | string;
+export type NpyContent = { readonly shape: readonly number[]; readonly data: Writable } | string;
 
 /** Writes an .npz archive: arrays and strings by name. The same content gives the same bytes. */
 export function writeNpz(arrays: Readonly<Record<string, NpyContent>>): Uint8Array {
@@ -123,7 +135,7 @@ function writeNpy(content: NpyContent): Uint8Array {
   return npyFile(kindOfData(content.data), content.shape, content.data);
 }
 
-function npyFile(kind: string, shape: readonly number[], data: NpyData): Uint8Array {
+function npyFile(kind: string, shape: readonly number[], data: Writable): Uint8Array {
   const header = `{'descr': '${kind}', 'fortran_order': False, 'shape': (${shape.map((length) => `${length},`).join(' ')}), }`;
   // The data start at a multiple of 64 bytes; the header ends with a newline.
   const padded = new TextEncoder().encode(`${header.padEnd(Math.ceil((header.length + 11) / 64) * 64 - 11)}\n`);
@@ -134,7 +146,7 @@ function npyFile(kind: string, shape: readonly number[], data: NpyData): Uint8Ar
   return file;
 }
 
-function kindOfData(data: NpyData): NpyKind {
+function kindOfData(data: Writable): NpyKind {
   const found = (Object.keys(kinds) as NpyKind[]).find((kind) => data instanceof kinds[kind]);
   if (found === undefined) throw new TypeError('an .npy file holds typed arrays of numbers');
   return found;
