@@ -54,11 +54,9 @@ export function twins(first: Int32Array, second: Int32Array, labels: Uint8Array,
   return { excess: pairs === 0 ? 0 : Math.abs(2 * equal - pairs) / Math.sqrt(2 * pairs * t), pairs };
 }
 
-/** The largest of the 255 Walsh coefficients of a byte histogram, as a share of its bound. */
-export function walshExcess(bytes: Uint8Array, t: number): number {
-  if (bytes.length === 0) return 0;
-  const w = new Float64Array(256);
-  for (const byte of bytes) w[byte]!++;
+/** The largest of the 255 Walsh coefficients of a histogram of bytes, as a share of its bound. */
+export function walshExcess(histogram: Int32Array, t: number): number {
+  const w = Float64Array.from(histogram);
   for (let half = 1; half < 256; half *= 2) {
     for (let i = 0; i < 256; i++) {
       if (i & half) continue;
@@ -67,7 +65,25 @@ export function walshExcess(bytes: Uint8Array, t: number): number {
       w[i + half] = a - b;
     }
   }
+  const bytes = w[0]!;
   let largest = 0;
   for (let i = 1; i < 256; i++) largest = Math.max(largest, Math.abs(w[i]!));
-  return largest / Math.sqrt(2 * bytes.length * t);
+  return bytes === 0 ? 0 : largest / Math.sqrt(2 * bytes * t);
+}
+
+export function histogramOf(bytes: Uint8Array): Int32Array {
+  const counts = new Int32Array(256);
+  for (let i = 0; i < bytes.length; i++) counts[bytes[i]!]!++;
+  return counts;
+}
+
+/** Histograms of the XOR and of the difference of two runs of bytes. */
+export function histogramsOf(a: Uint8Array, b: Uint8Array): { xor: Int32Array; difference: Int32Array } {
+  const [xor, difference] = [new Int32Array(256), new Int32Array(256)];
+  for (let i = 0; i < a.length; i++) {
+    const [x, y] = [a[i]!, b[i]!];
+    xor[x ^ y]!++;
+    difference[(x - y) & 255]!++;
+  }
+  return { xor, difference };
 }
