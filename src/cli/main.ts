@@ -1,6 +1,5 @@
 #!/usr/bin/env node
 // The tessera command: finds the sub-command, maps errors to exit statuses, ends cleanly on Ctrl-C.
-import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { UsageError } from '../errors.js';
 import { benchCommand } from './commands/bench.js';
@@ -13,10 +12,10 @@ import { inspectCommand } from './commands/inspect.js';
 import { providerCommand } from './commands/provider.js';
 import { runCommand } from './commands/run.js';
 import { serverCommand } from './commands/server.js';
+import { solveCommand } from './commands/solve.js';
 import { exitStatusOf, writeError } from './output.js';
 import { interruptedStatus, watchInterrupts } from './task.js';
-
-const packageFile = new URL('../../../package.json', import.meta.url);
+import { packageVersion } from './version.js';
 
 const commands = [
   demoCommand,
@@ -28,14 +27,14 @@ const commands = [
   serverCommand,
   inferCommand,
   evaluateCommand,
+  solveCommand,
   benchCommand,
 ];
 
 function createProgram(): Command {
-  const { version } = JSON.parse(readFileSync(packageFile, 'utf8')) as { version: string };
   const program = new Command('tessera')
     .description('Private CNN inference: the server never sees the image, the client never sees the weights.')
-    .version(version)
+    .version(packageVersion())
     .helpCommand(false)
     .addHelpText('after', '\nExample:\n  $ tessera demo\n\nEvery command has --help with an example.');
   for (const create of commands) program.addCommand(create());

@@ -1,9 +1,10 @@
 // A compiled model on disk: program.bin (public), weights.bin (the server's, mode 0600), model.json (for people and other programs).
-import { mkdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { DataError } from '../errors.js';
 import { decodeProgram, decodeWeights, encodeProgram, encodeWeights, programHash } from '../model/files.js';
+import { writeWhole } from './files.js';
 import type { CompiledModel } from './run-types.js';
 
 const range = v.object({ min: v.number(), max: v.number() });
@@ -70,28 +71,11 @@ export async function writeModelFolder(
   const weights = join(folder, 'weights.bin');
   const weightBytes = await encodeWeights(compiled.weights, compiled.program);
   const { name, classes, preprocess } = compiled.description;
-  await replaceFile(program, await encodeProgram(compiled.program), 0o644);
-  await replaceFile(weights, weightBytes, 0o600);
+  await writeWhole(program, await encodeProgram(compiled.program), 0o644);
+  await writeWhole(weights, weightBytes, 0o600);
   const text = JSON.stringify({ schema: 'tessera/model@1', name, classes, preprocess, ...summary }, null, 1);
-  await replaceFile(join(folder, 'model.json'), `${text}\n`, 0o644);
+  await writeWhole(join(folder, 'model.json'), `${text}\n`, 0o644);
   return { program, weights, weightBytes: weightBytes.length };
-}
-
-/** Writes beside the file and renames, so that a reader never sees half of it and the mode holds from the first byte. */
-async function replaceFile(path: string, content: Uint8Array | string, mode: number): Promise<void> {
-  const part = `${path}.${process.pid}.part`;
-  try {
-    await writeFile(part, content, { mode, flag: 'wx' });
-    await rename(part, path);
-  } catch (cause) {
-    await rm(part, { force: true });
-    throw new DataError(`${path} cannot be written: ${(cause as Error).message}`, {
-      code: 'unwritable-file',
-      where: path,
-      hint: 'Choose a folder you may write to.',
-      cause,
-    });
-  }
 }
 
 /** @throws DataError ("bad-compiled-model") when files are missing, broken or of different models. */
