@@ -99,6 +99,19 @@ describe.each([
 });
 
 describe('workers', () => {
+  it('keep the process alive only while a run is pending', async () => {
+    const ports = () => process.getActiveResourcesInfo().filter((name) => name === 'MessagePort').length;
+    const before = ports();
+    const compute = await createNodeCompute({ threads: 2 });
+    expect(ports()).toBe(before);
+    const words = compute.words(1 << 20).fill(1);
+    const pending = compute.run('addWords', [words, words, words], 1 << 20, { costPerItem: 10 });
+    expect(ports()).toBe(before + 1);
+    await pending;
+    expect(ports()).toBe(before);
+    await compute.close();
+  });
+
   it('rejects what is pending when the compute closes', async () => {
     const compute = await createNodeCompute({ threads: 1 });
     const words = compute.words(1 << 20);

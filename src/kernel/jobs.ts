@@ -154,6 +154,8 @@ export function createJobQueue(buffer: ArrayBufferLike, workers: readonly Worker
       const entry = pending.get(report.failed);
       if (entry) entry.failure ??= report.reason;
     });
+    // After the listeners: Node takes a worker that is listened to as a reason to stay alive.
+    worker.hold(false);
   }
 
   return {

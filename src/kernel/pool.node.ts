@@ -41,7 +41,6 @@ const { createCipheriv } = require('node:crypto');
 
 function startWorker(input: WorkerInput): WorkerLike {
   const worker = new Worker(workerSource, { eval: true, workerData: input, name: `tessera-${input.index}`, stdin: false, execArgv: [] });
-  worker.unref();
   return {
     onReport: (listener) => void worker.on('message', (report: WorkerReport) => listener(report)),
     onFailure: (listener) => void worker.on('error', listener),
