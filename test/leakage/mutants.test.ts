@@ -5,7 +5,8 @@ import type { Compute } from '../../src/kernel/compute.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { Tamper } from './parties.js';
 import { differenceOf, longWindow, relu6Edges, type Scenario, scenarios, smallestRelu, twice } from './scenarios.js';
-import { compareViews, type DrawName, drawNames, dropping, reusing } from './views.js';
+import { type DrawName, drawNames, dropping, reusing } from './tamper.js';
+import { compareViews } from './views.js';
 
 let compute: Compute;
 beforeAll(async () => {

@@ -191,7 +191,7 @@ export const scenarios: readonly Scenario[] = [
     name: 'max pool of three candidates, hidden',
     program: chain(one, 4, [dense(1, 3, 0, [1, 1, 3]), truncate(0, [1, 1, 3]), maxpool(3, 3, 1, 4)]),
     server: [secret(w(layer([1, 0, -1], [0, 0, 0])), [1]), secret(w(layer([1, 0, -1], [0, 0, 0])), [-1])],
-    client: [secret(w(layer([1, 0, -1], [0, 0, 0])), [1]), secret(w(layer([1, 0, 1], [0, 0, 0])), [1])],
+    client: [secret(w(layer([1, 0, -1], [0, 0, 0])), [1]), secret(w(layer([-1, 0, 1], [0, 0, 0])), [1])],
   },
   skipScenario(),
   {

@@ -17,18 +17,40 @@ export interface Finding {
   readonly excess: number;
 }
 
-/** Labels by cell: two counters each. Kept between calls, which come by the ten thousand. */
-let counts = new Int32Array(0);
+/** Values in [0, 2^bits), one a sample. */
+interface Values {
+  readonly bits: number;
+  readonly values: Int32Array;
+}
 
-/** Chi-square of labels over cells; `cells` holds 2 cell + label, cells in [0, 2^bits). Excess over the bound. */
-export function chiSquare(cells: Int32Array, bits: number, t: number): number {
-  if (counts.length < 2 ** (bits + 1)) counts = new Int32Array(2 ** (bits + 1));
-  const used = counts.subarray(0, 2 ** (bits + 1)).fill(0);
-  for (let i = 0; i < cells.length; i++) used[cells[i]!]!++;
+/** Kept between calls, which come by the ten thousand. */
+let counters = new Int32Array(0);
+
+/** Samples by label and by the values of one to three fields: entry 2 cell + label. */
+export function countCells(labels: Uint8Array, [a, b, c]: readonly Values[]): Int32Array {
+  const bits = 1 + a!.bits + (b?.bits ?? 0) + (c?.bits ?? 0);
+  if (counters.length < 2 ** bits) counters = new Int32Array(2 ** bits);
+  const counts = counters.subarray(0, 2 ** bits).fill(0);
+  if (b && c) countThree(counts, labels, a!.values, b.values, c.values, 1 + a!.bits, 1 + a!.bits + b.bits);
+  else if (b) countTwo(counts, labels, a!.values, b.values, 1 + a!.bits);
+  else for (let i = 0; i < labels.length; i++) counts[labels[i]! | (a!.values[i]! << 1)]!++;
+  return counts;
+}
+
+function countTwo(counts: Int32Array, labels: Uint8Array, a: Int32Array, b: Int32Array, up: number): void {
+  for (let i = 0; i < labels.length; i++) counts[labels[i]! | (a[i]! << 1) | (b[i]! << up)]!++;
+}
+
+function countThree(counts: Int32Array, labels: Uint8Array, a: Int32Array, b: Int32Array, c: Int32Array, upB: number, upC: number): void {
+  for (let i = 0; i < labels.length; i++) counts[labels[i]! | (a[i]! << 1) | (b[i]! << upB) | (c[i]! << upC)]!++;
+}
+
+/** Chi-square of labels over cells, as a share of its bound. */
+export function chiSquare(counts: Int32Array, t: number): number {
   let statistic = 0;
   let freedom = 0;
-  for (let at = 0; at < used.length; at += 2) {
-    const [zeros, ones] = [used[at]!, used[at + 1]!];
+  for (let at = 0; at < counts.length; at += 2) {
+    const [zeros, ones] = [counts[at]!, counts[at + 1]!];
     if (zeros + ones === 0) continue;
     freedom++;
     statistic += (ones - zeros) ** 2 / (zeros + ones);

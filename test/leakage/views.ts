@@ -7,10 +7,11 @@
 import type { ProgramWeights } from '../../src/model/program.js';
 import type { Role } from '../../src/protocol/operation.js';
 import { randomBytes } from '../../src/random/seeds.js';
-import type { StreamAddress } from '../../src/random/streams.js';
+import { placesOf, readBits } from './items.js';
 import { layoutOf, type Part, placeParts } from './layout.js';
-import { type Pair, runTraced, type Setting, type Tamper, type Trace } from './parties.js';
-import { chiSquare, type Finding, twins } from './statistics.js';
+import { runTraced, type Setting, type Tamper, type Trace } from './parties.js';
+import { chiSquare, countCells, type Finding, twins } from './statistics.js';
+import { holding } from './tamper.js';
 
 /** One small piece of every picture's view. */
 interface Field {
@@ -21,31 +22,6 @@ interface Field {
   readonly opened?: true;
 }
 
-/** Reads up to 8 bits, least significant first. */
-const readBits = (bytes: Uint8Array, at: number, bits: number): number =>
-  ((bytes[at >> 3]! | ((bytes[(at >> 3) + 1] ?? 0) << 8)) >> (at & 7)) & ((1 << bits) - 1);
-
-const readWord = (bytes: Uint8Array, at: number, bits: number): number => {
-  let value = 0;
-  for (let done = 0; done < bits; done += 8) value |= readBits(bytes, at + done, Math.min(8, bits - done)) << done;
-  return value;
-};
-
-/** Writes up to 32 bits. */
-function writeBits(bytes: Uint8Array, at: number, bits: number, value: number): void {
-  for (let done = 0; done < bits; done += 8) {
-    const mask = (1 << Math.min(8, bits - done)) - 1;
-    const [place, up] = [(at + done) >> 3, (at + done) & 7];
-    const shifted = ((value >>> done) & mask) << up;
-    bytes[place] = (bytes[place]! & ~(mask << up)) | shifted;
-    if (shifted > 255 || mask << up > 255) bytes[place + 1] = (bytes[place + 1]! & ~((mask << up) >> 8)) | (shifted >> 8);
-  }
-}
-
-/** Item `index` of picture `image`. */
-const itemOf = ({ inner }: Part, batch: number, image: number, index: number): number =>
-  (index % inner) + inner * (image + batch * Math.floor(index / inner));
-
 /** Pieces of an item: everything up to 8 bits, bytes of a table, both ends of a longer word. */
 function pieces(bits: number): readonly (readonly [start: number, bits: number])[] {
   if (bits <= 8) return [[0, bits]];
@@ -54,6 +30,14 @@ function pieces(bits: number): readonly (readonly [start: number, bits: number])
     [0, 5],
     [bits - 5, 5],
   ];
+}
+
+/** Up to 8 bits of item `index` of every picture. */
+function readItems(payload: Uint8Array, start: number, part: Part, index: number, bits: number, batch: number): Int32Array {
+  const values = new Int32Array(batch);
+  const { first, step } = placesOf(part, batch, index);
+  for (let image = 0, at = start + first; image < batch; image++, at += step) values[image] = readBits(payload, at, bits);
+  return values;
 }
 
 /** The fields of what `role` received and sent in all inferences of a run, and of the planes it opened (its half and the peer's). */
@@ -73,10 +57,7 @@ export function fieldsOf(traces: readonly Trace[], role: Role, setting: Setting,
         for (let index = 0; index < each; index++) {
           for (const [start, bits] of pieces(part.bits)) {
             if (bits === 0) continue;
-            const values = new Int32Array(batch);
-            for (let image = 0; image < batch; image++) {
-              values[image] = readBits(payload, placed.starts[p]! + itemOf(part, batch, image, index) * part.stride + start, bits);
-            }
+            const values = readItems(payload, placed.starts[p]! + start, part, index, bits, batch);
             fields.push({
               name: `${from}>${to} ${label.inference}/${label.step}/${label.name} ${part.name}[${index}]+${start}`,
               bits,
@@ -93,109 +74,6 @@ export function fieldsOf(traces: readonly Trace[], role: Role, setting: Setting,
     }
   }
   return fields;
-}
-
-/** Any word from a name and a number: the constants a party's own draws are held at. */
-function constant(text: string, seed: number): number {
-  let hash = 2166136261 ^ seed;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 16777619);
-  hash ^= hash >>> 15;
-  hash = Math.imul(hash, 0x2c1b3c6d);
-  hash ^= hash >>> 12;
-  return Math.imul(hash, 0x297a2d39) ^ (hash >>> 15);
-}
-
-/** Draws by "pair step/part" and part name. */
-export interface DrawName {
-  readonly pair: Pair;
-  /** "step/part" of the layout. */
-  readonly draw: string;
-  readonly part: string;
-}
-
-/** Every named part of every draw of a program. */
-export function drawNames(setting: Pick<Setting, 'program'>): DrawName[] {
-  const { draws } = layoutOf(setting.program, 1);
-  return (['client', 'server'] as const).flatMap((pair) =>
-    [...draws[pair]].flatMap(([draw, parts]) => parts.filter((p) => p.count > 0 && p.bits > 0).map((p) => ({ pair, draw, part: p.name }))),
-  );
-}
-
-/** Draws of one part, with the place of every item. */
-function eachItem(parts: readonly Part[], name: string, batch: number, visit: (at: number, part: Part, index: number) => void): void {
-  const { starts } = placeParts(parts, 16);
-  parts.forEach((part, p) => {
-    if (part.name !== name || part.count === 0) return;
-    for (let index = 0; index < part.count / batch; index++) {
-      for (let image = 0; image < batch; image++) visit(starts[p]! + itemOf(part, batch, image, index) * part.stride, part, index);
-    }
-  });
-}
-
-/** Repeats a pattern of `bits` bits over `count` places. Byte-aligned; `count` is a multiple of 8. */
-function fillPeriodic(target: Uint8Array, bits: number, count: number, write: (bytes: Uint8Array, at: number) => void): void {
-  const length = (bits * count) / 8;
-  for (let copy = 0; copy < 8; copy++) write(target, copy * bits);
-  for (let done = bits; done < length; done *= 2) target.copyWithin(done, 0, Math.min(done, length - done));
-}
-
-/** Holds the draws of one pair at constants that differ by item, not by picture. */
-export function holding(own: Pair, setting: Pick<Setting, 'program'>, batch: number, seed: number): Tamper {
-  const { draws } = layoutOf(setting.program, batch);
-  return (pair, { inference, step, tensor }, drawn) => {
-    if (pair !== own) return;
-    const parts = draws[pair].get(`${step}/${tensor}`);
-    if (!parts) throw new Error(`no layout for draw ${step}/${tensor}`);
-    const { bytes, starts } = placeParts(parts, 16);
-    if (bytes !== Math.ceil(drawn.length / 16) * 16) throw new Error(`draw ${step}/${tensor} has ${drawn.length} bytes, expected ${bytes}`);
-    parts.forEach(({ name, count, inner, stride }, p) => {
-      for (let first = 0; first < count / batch; first += inner) {
-        const from = (starts[p]! + first * batch * stride) / 8;
-        fillPeriodic(drawn.subarray(from, from + (batch * inner * stride) / 8), inner * stride, batch, (target, at) => {
-          for (let i = 0; i < inner; i++) {
-            writeBits(target, at + i * stride, stride, constant(`${inference}/${step}/${tensor}/${name}/${first + i}`, seed));
-          }
-        });
-      }
-    });
-  };
-}
-
-/** Mutant: a mask dropped. */
-export function dropping({ pair, draw, part }: DrawName, setting: Pick<Setting, 'program'>, batch: number): Tamper {
-  const parts = layoutOf(setting.program, batch).draws[pair].get(draw)!;
-  return (drawnBy, { step, tensor }, drawn) => {
-    if (drawnBy === pair && draw === `${step}/${tensor}`) eachItem(parts, part, batch, (at, { stride }) => writeBits(drawn, at, stride, 0));
-  };
-}
-
-/** Mutant: one mask for two purposes. `to` gets the bits of `from`, which is drawn before it (or in the same draw) by the same pair. */
-export function reusing(
-  from: DrawName,
-  to: DrawName,
-  setting: Pick<Setting, 'program'>,
-  batch: number,
-  items: readonly [number, number] = [0, 0],
-): Tamper {
-  const { draws } = layoutOf(setting.program, batch);
-  const kept = new Map<number, number[]>();
-  const at = (name: DrawName, address: StreamAddress) => name.draw === `${address.step}/${address.tensor}`;
-  return (pair, address, drawn) => {
-    if (pair !== from.pair) return;
-    if (at(from, address)) {
-      const values: number[] = [];
-      eachItem(draws[pair].get(from.draw)!, from.part, batch, (place, { stride }, index) => {
-        if (index === items[0]) values.push(readWord(drawn, place, stride));
-      });
-      kept.set(address.inference, values);
-    }
-    if (at(to, address)) {
-      let image = 0;
-      eachItem(draws[pair].get(to.draw)!, to.part, batch, (place, { stride }, index) => {
-        if (index === items[1]) writeBits(drawn, place, stride, kept.get(address.inference)![image++]!);
-      });
-    }
-  };
 }
 
 /** One side of a comparison: the pictures of each inference, and the weights. */
@@ -287,17 +165,9 @@ function oneOutput(traces: readonly Trace[], batch: number): string | undefined 
 function search(fields: readonly Field[], labels: Uint8Array, stop: boolean, wholeOnly: boolean): Omit<Compared, 'outputs'> {
   let worst: Finding = { what: 'nothing', excess: 0 };
   let tests = 0;
-  const cells = new Int32Array(labels.length);
   const look = (set: readonly Field[]): boolean => {
-    let bits = 0;
-    cells.set(labels);
-    for (const { values, bits: width } of set) {
-      const shift = bits + 1;
-      for (let i = 0; i < values.length; i++) cells[i] = cells[i]! | (values[i]! << shift);
-      bits += width;
-    }
     tests++;
-    const excess = chiSquare(cells, bits, exponent);
+    const excess = chiSquare(countCells(labels, set), exponent);
     if (excess > worst.excess) worst = { what: set.map((f) => f.name).join(' & '), excess };
     return stop && worst.excess > 1;
   };
