@@ -8,3 +8,4 @@ export * from './float';
 export { ceilingFloats, ceilingWords } from './ceiling';
 export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
 export { multiplyLongs } from './longs';
+export { blockChanges, gateFloats } from './blocks';
