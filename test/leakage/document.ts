@@ -1,0 +1,121 @@
+// The tables of docs/protocol.md, from the operations' own formulas.
+import type { ConvGeometry, PoolGeometry } from '../../src/kernel/geometry.js';
+import type { Step } from '../../src/model/program.js';
+import { costEnvironment } from '../../src/protocol/estimate.js';
+import { planComparison } from '../../src/protocol/masked/plan.js';
+import { masked } from '../../src/protocol/masked/suite.js';
+import type { Link } from '../../src/protocol/operation.js';
+import { operationOf } from '../../src/protocol/suite.js';
+import { smallProgram } from '../protocol/harness.js';
+
+/** A map of 4 × 4 in 2 channels: 32 elements, so that bytes of every part are whole. */
+const shape = [2, 4, 4];
+const elements = 32;
+
+const pointwise: ConvGeometry = {
+  inputChannels: 2,
+  inputHeight: 4,
+  inputWidth: 4,
+  outputChannels: 2,
+  outputHeight: 4,
+  outputWidth: 4,
+  kernelHeight: 1,
+  kernelWidth: 1,
+  strideY: 1,
+  strideX: 1,
+  dilationY: 1,
+  dilationX: 1,
+  padTop: 0,
+  padLeft: 0,
+  groups: 1,
+};
+
+/** 3 × 3, stride 2: 8 outputs. */
+const pool: PoolGeometry = {
+  channels: 2,
+  inputHeight: 4,
+  inputWidth: 4,
+  outputHeight: 2,
+  outputWidth: 2,
+  kernelHeight: 3,
+  kernelWidth: 3,
+  strideY: 2,
+  strideX: 2,
+  dilationY: 1,
+  dilationX: 1,
+  padTop: 1,
+  padLeft: 1,
+};
+
+type Case = readonly [name: string, step: Step, per: number];
+
+const relu = (low: number, high: number, more: object = {}): Step => ({
+  kind: 'relu',
+  name: 'relu',
+  input: 0,
+  output: 1,
+  truncateBits: 12,
+  window: { low, high },
+  ...more,
+});
+
+const cases: readonly Case[] = [
+  ['linear layer', { kind: 'linear', name: 'linear', input: 0, output: 1, weights: 0, geometry: pointwise }, elements],
+  ['truncation alone, identity channel', { kind: 'truncate', name: 't', input: 0, output: 1, truncateBits: 12 }, elements],
+  ['ReLU, 13 bits compared', relu(12, 25), elements],
+  ['ReLU, 16 bits compared', relu(12, 28), elements],
+  ['ReLU, all 32 bits compared', relu(0, 32), elements],
+  [
+    'block ReLU 2 × 2, 16 bits compared',
+    relu(12, 28, {
+      patches: [
+        [2, 2],
+        [2, 2],
+      ],
+    }),
+    elements,
+  ],
+  ['ReLU6, 13 bits compared', relu(12, 25, { cap: 6 << 12 }), elements],
+  [
+    'max pool 3 × 3 stride 2, 16 bits compared, per output',
+    { kind: 'maxpool', name: 'm', input: 0, output: 1, geometry: pool, window: { low: 0, high: 16 } },
+    8,
+  ],
+];
+
+const offline: readonly Link[] = ['client>server', 'provider>server'];
+const online: readonly Link[] = ['server>client', 'client>server'];
+
+/** Bits an element on every link, k = 32, f = 12. */
+export function costTable(): string {
+  const rows = cases.map(([name, step, per]) => {
+    const out = step.kind === 'maxpool' ? [2, 2, 2] : shape;
+    const program = smallProgram(shape, [step], [out], 32);
+    const environment = costEnvironment(program, 1);
+    const operation = operationOf(masked, step);
+    const messages = operation.messages(step, environment);
+    const bits = (phase: string, link: Link) =>
+      messages.filter((m) => m.phase === phase && m.link === link).reduce((sum, m) => sum + (8 * m.bytes) / per, 0);
+    const cells = [...offline.map((link) => bits('offline', link)), ...online.map((link) => bits('online', link))];
+    return `| ${[name, ...cells, operation.rounds(step, environment)].join(' | ')} |`;
+  });
+  return [
+    '| step | client → server, offline | provider → server, offline | server → client, online | client → server, online | online messages in a row |',
+    '|---|--:|--:|--:|--:|--:|',
+    ...rows,
+  ].join('\n');
+}
+
+/** How windows are cut into digits, and what a comparison costs. */
+export function planTable(): string {
+  const rows = [2, 5, 8, 11, 12, 13, 16, 20, 24, 32].map((bits) => {
+    const plan = planComparison(bits);
+    const combiners = [...plan.first, ...(plan.second ? [plan.second] : [])];
+    const tables = plan.groups.flat().reduce((sum, g) => sum + 2 ** g, 0);
+    const products = combiners.reduce((sum, c) => sum + c.products.length, 0);
+    const opened = combiners.reduce((sum, c) => sum + c.masks, 1);
+    const digits = plan.groups.map((group) => (plan.second ? `(${group.join(' ')})` : group.join(' '))).join(' ');
+    return `| ${bits} | ${digits} | ${tables} | ${products} | ${opened} |`;
+  });
+  return ['| window | digits | table bits | products | bits each way |', '|--:|---|--:|--:|--:|', ...rows].join('\n');
+}
