@@ -11,138 +11,173 @@ import { createNodeCompute } from '../src/kernel/pool.node.js';
 import { type KernelCase, kernelCases, macsOf } from './_kernel-cases.js';
 import { type BenchOptions, benchOptions, median, printRows } from './_parties.js';
 
-/** One kernel on one number of threads. */
+/** One kernel. */
 export interface KernelRow {
   readonly case: string;
   readonly network: string;
   /** Words mod 2^32, floats, or bytes of a key stream. */
   readonly type: 'i32' | 'f32' | 'u8';
-  readonly threads: number;
-  /** Of the fastest of `runs` runs. */
-  readonly seconds: number;
-  readonly runs: number;
-  /** Multiply-adds (key streams: bytes) per second. */
+  /** Multiply-adds (key streams: bytes) per second of processor time on the calling thread, median of `runs`. */
   readonly rate: number;
-  /** The ceiling's best rate, measured in turns with the kernel; for key streams that of node:crypto by itself on one thread. */
+  /** The same of the loop that measures the ceiling; for key streams of node:crypto without a copy. */
   readonly ceiling: number;
-  /** Median, over the runs, of the kernel's rate by that of the ceiling just before and after it: what else runs here falls out. */
+  /** Median, over the runs, of the kernel's rate by the ceiling's just before and after. */
   readonly share: number;
-  /** Seconds of the same float layer elsewhere; absent where a runtime is not installed. */
-  readonly peers?: readonly { readonly name: string; readonly threads: number; readonly seconds: number }[];
+  readonly runs: number;
+  /** Fastest run on the clock: on the calling thread (threads 1), and on as many workers as were asked for. */
+  readonly times: readonly Time[];
+  /** The same float layer elsewhere, fastest run; absent where a runtime is not installed. */
+  readonly peers?: readonly (Time & { readonly name: string })[];
+}
+
+interface Time {
+  readonly threads: number;
+  readonly seconds: number;
 }
 
 type Type = 'i32' | 'f32';
 const suffix = { i32: 'Words', f32: 'Floats' } as const;
 
-interface Timing {
-  readonly seconds: number;
-  readonly ceiling: number;
-  readonly share: number;
-  readonly runs: number;
-}
-
-async function secondsOf(work: () => unknown): Promise<number> {
+/** Seconds on the clock and of this process on the processors: other programs on the machine lengthen only the first. */
+async function time(work: () => unknown): Promise<{ clock: number; processor: number }> {
+  const used = process.cpuUsage();
   const start = performance.now();
   await work();
-  return (performance.now() - start) / 1000;
+  const clock = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(used);
+  return { clock, processor: (user + system) / 1e6 };
 }
 
-/** Times `work` (of `amount` operations) for about `budget` seconds, with a slice of the ceiling before and after each run. */
-async function inTurns(work: () => unknown, amount: number, ceiling: () => Promise<number>, budget: number): Promise<Timing> {
-  for (let i = 0; i < 3; i++) await work();
-  const shares: number[] = [];
-  let seconds = Number.POSITIVE_INFINITY;
-  let before = await ceiling();
-  let best = before;
+/** The fastest of at least five runs in about `budget` seconds. */
+async function fastest(work: () => unknown, budget: number): Promise<number> {
+  let best = Number.POSITIVE_INFINITY;
   const end = performance.now() + 1000 * budget;
-  while (shares.length < 5 || (performance.now() < end && shares.length < 1000)) {
-    const taken = await secondsOf(work);
+  for (let i = 0; i < 5 || (performance.now() < end && i < 1000); i++) best = Math.min(best, (await time(work)).clock);
+  return best;
+}
+
+type Measured = Pick<KernelRow, 'rate' | 'ceiling' | 'share' | 'runs'> & { readonly clock: number };
+
+/** Runs `work` (of `amount` operations) for about `budget` seconds, with a slice of the ceiling before and after each run. */
+async function inTurns(work: () => unknown, amount: number, ceiling: () => Promise<number>, budget: number): Promise<Measured> {
+  // A slice of less than a millisecond would measure the clock.
+  await work();
+  await work();
+  const repeats = Math.max(1, Math.min(100, Math.ceil(0.001 / Math.max(1e-6, (await time(work)).clock))));
+  const repeat = async () => {
+    for (let i = 0; i < repeats; i++) await work();
+  };
+  const [rates, ceilings, shares]: number[][] = [[], [], []];
+  let clock = Number.POSITIVE_INFINITY;
+  let before = await ceiling();
+  const end = performance.now() + 1000 * budget;
+  while (shares!.length < 5 || (performance.now() < end && shares!.length < 1000)) {
+    const taken = await time(repeat);
     const after = await ceiling();
-    shares.push(amount / taken / Math.max(before, after));
-    seconds = Math.min(seconds, taken);
-    best = Math.max(best, after);
+    rates!.push((amount * repeats) / taken.processor);
+    ceilings!.push(after);
+    shares!.push((2 * rates!.at(-1)!) / (before + after));
+    clock = Math.min(clock, taken.clock / repeats);
     before = after;
   }
-  return { seconds, ceiling: best, share: median(shares), runs: shares.length };
+  return { rate: median(rates!), ceiling: median(ceilings!), share: median(shares!), runs: shares!.length, clock };
 }
 
-/** Multiply-adds per second of the ceiling loop on all threads of a compute: a slice of about 2 ms. */
+/** Multiply-adds per second of processor time of the ceiling loop: a slice of about 2 ms. */
 async function ceilingOf(compute: Compute, type: Type): Promise<() => Promise<number>> {
   const data = compute.words(256).fill(type === 'i32' ? 3 : 0x3f800000);
-  const items = compute.threads * 4;
-  const out = compute.words(items * 4);
-  const steps = 1 << 16;
-  const slice = () => compute.run(`ceiling${suffix[type]}`, [data, steps, out], items, { costPerItem: 1e6 });
+  const out = compute.words(4);
+  const steps = 1 << 19;
+  const slice = () => compute.run(`ceiling${suffix[type]}`, [data, steps, out], 1);
   for (let i = 0; i < 20; i++) await slice();
-  return async () => (items * steps * 32) / (await secondsOf(slice));
+  return async () => (steps * 32) / (await time(slice)).processor;
 }
 
-function rowOf(base: Pick<KernelRow, 'case' | 'network' | 'type' | 'threads'>, work: number, timing: Timing): KernelRow {
-  return { ...base, ...timing, rate: work / timing.seconds };
+/** Where a case runs: on the calling thread, and on workers. */
+interface Computes {
+  readonly alone: Compute;
+  readonly pool: Compute;
 }
+
+type Prepared = { readonly work: () => Promise<void>; readonly free: () => void };
+
+/** Measures a case alone beside the ceiling, and on the pool on the clock. */
+async function measure(
+  { alone, pool }: Computes,
+  prepare: (compute: Compute) => Promise<Prepared>,
+  amount: number,
+  ceiling: () => Promise<number>,
+): Promise<Pick<KernelRow, 'rate' | 'ceiling' | 'share' | 'runs' | 'times'>> {
+  const one = await prepare(alone);
+  const { clock, ...measured } = await inTurns(one.work, amount, ceiling, 0.5);
+  one.free();
+  const many = await prepare(pool);
+  for (let i = 0; i < 3; i++) await many.work();
+  const times = [
+    { threads: 1, seconds: clock },
+    { threads: pool.threads, seconds: await fastest(many.work, 0.3) },
+  ];
+  many.free();
+  return { ...measured, times };
+}
+
+const gemm = { k: 256, panels: 32, tiles: 64 };
 
 /** Both operands packed and in the second-level cache: the micro-kernel by itself. */
-async function measureGemm(compute: Compute, type: Type, ceiling: () => Promise<number>, threads: number): Promise<KernelRow> {
-  const [k, panels, tiles] = [256, 32, 64];
+async function prepareGemm(compute: Compute, type: Type): Promise<Prepared> {
+  const { k, panels, tiles } = gemm;
   const [a, b] = [compute.words(panels * 4 * k).fill(0), compute.words(tiles * 8 * k).fill(0)];
   const out = compute.words(panels * 4 * tiles * 8);
   const zeros = compute.words(16).fill(0);
-  const work = () => compute.run(`multiplyPacked${suffix[type]}`, [a, b, k, panels, out, tiles, zeros], tiles, { costPerItem: 1e6 });
-  const macs = panels * 4 * k * tiles * 8;
-  const timing = await inTurns(work, macs, ceiling, 1);
-  compute.free(a, b, out, zeros);
-  return rowOf({ case: `packed GEMM ${panels * 4}x${k}x${tiles * 8}`, network: '', type, threads }, macs, timing);
+  const work = () => compute.run(`multiplyPacked${suffix[type]}`, [a, b, k, panels, out, tiles, zeros], tiles, { costPerItem: 1e5 });
+  return { work, free: () => compute.free(a, b, out, zeros) };
 }
 
-async function measureConvolution(
-  compute: Compute,
-  type: Type,
-  ceiling: () => Promise<number>,
-  threads: number,
-  which: KernelCase,
-): Promise<KernelRow> {
-  const g = which.geometry;
+async function prepareConvolution(compute: Compute, type: Type, { geometry: g }: KernelCase): Promise<Prepared> {
   const weightCount = (g.outputChannels * g.inputChannels * g.kernelHeight * g.kernelWidth) / g.groups;
   const inputCount = g.inputChannels * g.inputHeight * g.inputWidth;
   const outputCount = g.outputChannels * g.outputHeight * g.outputWidth;
-  const base = { case: which.name, network: which.network, type, threads };
   if (type === 'i32') {
     const packed = await packWeights(compute, g, new Int32Array(weightCount).fill(0x12345));
     const [input, output] = [compute.words(inputCount).fill(0x6789abc), compute.words(outputCount)];
-    const timing = await inTurns(() => convolve(compute, packed, input, 1, output), macsOf(g), ceiling, 0.5);
-    freeWeights(compute, packed);
-    compute.free(input, output);
-    return rowOf(base, macsOf(g), timing);
+    const free = () => {
+      freeWeights(compute, packed);
+      compute.free(input, output);
+    };
+    return { work: () => convolve(compute, packed, input, 1, output), free };
   }
   const packed = await packFloatWeights(compute, g, new Float32Array(weightCount).fill(0.01));
   const [input, output] = [compute.floats(inputCount).fill(0.5), compute.floats(outputCount)];
-  const timing = await inTurns(() => convolveFloat(compute, packed, input, 1, output), macsOf(g), ceiling, 0.5);
-  freeWeights(compute, packed);
-  compute.free(input, output);
-  return rowOf(base, macsOf(g), timing);
+  const free = () => {
+    freeWeights(compute, packed);
+    compute.free(input, output);
+  };
+  return { work: () => convolveFloat(compute, packed, input, 1, output), free };
 }
 
-/** 8 MiB of key stream on the heap, beside node:crypto encrypting 64 KiB over and over without a copy. */
-async function measureKeystream(compute: Compute, threads: number): Promise<KernelRow> {
-  const bytes = 1 << 23;
-  const out = compute.bytes(bytes);
+const keystreamBytes = 1 << 23;
+
+async function prepareKeystream(compute: Compute): Promise<Prepared> {
+  const out = compute.bytes(keystreamBytes);
   const key = new Uint8Array(16);
+  return { work: () => compute.keystream(key, key, out), free: () => compute.free(out) };
+}
+
+/** node:crypto encrypting 64 KiB over and over, in bytes per second of processor time. */
+function cipherCeiling(): () => Promise<number> {
   const zeros = new Uint8Array(1 << 16);
-  const cipher = createCipheriv('aes-128-ctr', key, key);
-  const alone = async () =>
-    (32 * zeros.length) /
-    (await secondsOf(() => {
-      for (let i = 0; i < 32; i++) cipher.update(zeros);
-    }));
-  const timing = await inTurns(() => compute.keystream(key, key, out), bytes, alone, 1);
-  compute.free(out);
-  return rowOf({ case: 'AES-128-CTR key stream', network: '', type: 'u8', threads }, bytes, timing);
+  const cipher = createCipheriv('aes-128-ctr', new Uint8Array(16), new Uint8Array(16));
+  const slice = () => {
+    for (let i = 0; i < 64; i++) cipher.update(zeros);
+  };
+  return async () => (64 * zeros.length) / (await time(slice)).processor;
 }
 
 interface Peer {
   readonly name: string;
   readonly threads: number;
-  measure(index: number): Promise<number | undefined>;
+  /** Fastest run of a case. */
+  seconds(index: number): Promise<number | undefined>;
   close(): void;
 }
 
@@ -159,7 +194,7 @@ async function startPeer(name: string, threads: number): Promise<Peer | undefine
   return {
     name: `onnxruntime-${name}`,
     threads,
-    async measure(index) {
+    async seconds(index) {
       child.send(index);
       const [answer] = (await once(child, 'message')) as [{ seconds?: number }];
       return answer.seconds;
@@ -168,72 +203,100 @@ async function startPeer(name: string, threads: number): Promise<Peer | undefine
   };
 }
 
-/** Each network's convolutions together, as often as it has them: times add up, rates and shares are means over time. */
-function totals(rows: readonly KernelRow[]): KernelRow[] {
-  const counts = new Map(kernelCases.map((c) => [c.name + c.network, c]));
-  const networks = [...new Set(kernelCases.map((c) => c.network))];
-  return networks.flatMap((network) => {
-    const own = rows.filter((row) => row.network === network);
-    const weigh = (value: (row: KernelRow) => number) =>
-      own.reduce((sum, row) => sum + counts.get(row.case + network)!.count * value(row), 0);
-    if (own.length === 0) return [];
-    const seconds = weigh((row) => row.seconds);
-    const rate = weigh((row) => row.rate * row.seconds) / seconds;
-    const ceiling = weigh((row) => row.ceiling * row.seconds) / seconds;
-    const share = weigh((row) => row.share * row.seconds) / seconds;
-    const peers = own[0]!.peers?.map((peer, i) => ({ ...peer, seconds: weigh((row) => row.peers?.[i]?.seconds ?? Number.NaN) }));
-    const { type, threads } = own[0]!;
-    const name = `${network}, ${network === 'MobileNetV1' ? 'depthwise' : 'all'} layers`;
-    const total = { case: name, network, type, threads, seconds, runs: Math.min(...own.map((row) => row.runs)), rate, ceiling, share };
-    return [{ ...total, ...(peers ? { peers } : {}) }];
-  });
+/** A network's convolutions together, as often as it has them: times add up, rates and shares are means over time. */
+function total(network: string, rows: readonly KernelRow[]): KernelRow {
+  const counts = new Map(kernelCases.filter((which) => which.network === network).map(({ name, count }) => [name, count]));
+  const weigh = (value: (row: KernelRow) => number) => rows.reduce((sum, row) => sum + counts.get(row.case)! * value(row), 0);
+  const { type, times, peers } = rows[0]!;
+  const seconds = weigh((row) => row.times[0]!.seconds);
+  const mean = (value: (row: KernelRow) => number) => weigh((row) => value(row) * row.times[0]!.seconds) / seconds;
+  return {
+    case: `${network}, ${network === 'MobileNetV1' ? 'depthwise' : 'all'} layers`,
+    network,
+    type,
+    rate: mean((row) => row.rate),
+    ceiling: mean((row) => row.ceiling),
+    share: mean((row) => row.share),
+    runs: Math.min(...rows.map((row) => row.runs)),
+    times: times.map((entry, i) => ({ ...entry, seconds: weigh((row) => row.times[i]!.seconds) })),
+    ...(peers ? { peers: peers.map((peer, i) => ({ ...peer, seconds: weigh((row) => row.peers?.[i]?.seconds ?? Number.NaN) })) } : {}),
+  };
+}
+
+async function benchType(computes: Computes, type: Type, peers: readonly Peer[]): Promise<KernelRow[]> {
+  const ceiling = await ceilingOf(computes.alone, type);
+  const { k, panels, tiles } = gemm;
+  const gemmMacs = panels * 4 * k * tiles * 8;
+  const gemmRow = await measure(computes, (compute) => prepareGemm(compute, type), gemmMacs, ceiling);
+  const rows: KernelRow[] = [{ case: `packed GEMM ${panels * 4}x${k}x${tiles * 8}`, network: '', type, ...gemmRow }];
+  for (const [index, which] of kernelCases.entries()) {
+    const measured = await measure(computes, (compute) => prepareConvolution(compute, type, which), macsOf(which.geometry), ceiling);
+    const found = [];
+    for (const { name, threads, seconds } of peers) found.push({ name, threads, seconds: (await seconds(index)) ?? Number.NaN });
+    rows.push({ case: which.name, network: which.network, type, ...measured, ...(found.length > 0 ? { peers: found } : {}) });
+  }
+  const networks = new Set(kernelCases.map((which) => which.network));
+  const totals = [...networks].map((network) =>
+    total(
+      network,
+      rows.filter((row) => row.network === network),
+    ),
+  );
+  return [...rows, ...totals];
 }
 
 /**
- * Measures every kernel on one worker thread and on `threads`. Rows of floats carry the same layer in onnxruntime-node and onnxruntime-web
- * (WASM) with as many threads. Work below 0.3 ms runs at once on the calling thread, whatever the threads.
+ * Measures every kernel on the calling thread, beside the ceiling, and on `threads` workers. Rows of floats carry the same layer in
+ * onnxruntime-node and onnxruntime-web (WASM), on one thread and on as many. Layers below 0.3 ms run on the calling thread anyway.
  */
 export async function benchKernels({ threads }: Pick<BenchOptions, 'threads'>): Promise<KernelRow[]> {
-  const rows: KernelRow[] = [];
-  for (const count of new Set([1, threads])) {
-    const compute = await createNodeCompute({ threads: count });
-    for (const type of ['i32', 'f32'] as const) {
-      const ceiling = await ceilingOf(compute, type);
-      rows.push(await measureGemm(compute, type, ceiling, count));
-      const peers =
-        type === 'f32' ? [await startPeer('node', count), await startPeer('web', count)].filter((peer) => peer !== undefined) : [];
-      const layers: KernelRow[] = [];
-      for (const [index, which] of kernelCases.entries()) {
-        const row = await measureConvolution(compute, type, ceiling, count, which);
-        const found = [];
-        for (const peer of peers)
-          found.push({ name: peer.name, threads: peer.threads, seconds: (await peer.measure(index)) ?? Number.NaN });
-        layers.push(found.length > 0 ? { ...row, peers: found } : row);
-      }
-      for (const peer of peers) peer.close();
-      rows.push(...layers, ...totals(layers));
+  const computes = { alone: await createNodeCompute({ inline: true }), pool: await createNodeCompute({ threads }) };
+  const started: Peer[] = [];
+  for (const name of ['node', 'web']) {
+    for (const count of new Set([1, threads])) {
+      const peer = await startPeer(name, count);
+      if (peer) started.push(peer);
     }
-    rows.push(await measureKeystream(compute, count));
-    await compute.close();
   }
+  const rows = [...(await benchType(computes, 'i32', [])), ...(await benchType(computes, 'f32', started))];
+  for (const peer of started) peer.close();
+  rows.push({
+    case: 'AES-128-CTR key stream',
+    network: '',
+    type: 'u8',
+    ...(await measure(computes, prepareKeystream, keystreamBytes, cipherCeiling())),
+  });
+  await computes.alone.close();
+  await computes.pool.close();
   return rows;
 }
 
-const milliseconds = (seconds: number | undefined): string => (seconds === undefined ? '' : (1000 * seconds).toPrecision(3));
-const peerSeconds = (row: KernelRow, name: string) => row.peers?.find((peer) => peer.name === name)?.seconds;
+function milliseconds(times: readonly Time[] | undefined, threads: number): string {
+  const seconds = times?.find((entry) => entry.threads === threads)?.seconds;
+  if (seconds === undefined) return '';
+  const ms = 1000 * seconds;
+  return ms >= 100 ? ms.toFixed(0) : ms.toPrecision(3);
+}
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const options = benchOptions();
+  const { threads } = options;
+  const peer = (row: KernelRow, name: string) => row.peers?.filter((entry) => entry.name === name);
+  const timesOf: [string, (row: KernelRow) => readonly Time[] | undefined][] = [
+    ['ms', (row) => row.times],
+    ['ort-node ms', (row) => peer(row, 'onnxruntime-node')],
+    ['ort-web ms', (row) => peer(row, 'onnxruntime-web')],
+  ];
+  const timeColumns = timesOf.flatMap(([name, of]) =>
+    [...new Set([1, threads])].map((count) => [`${name} x${count}`, (row: KernelRow) => milliseconds(of(row), count)] as const),
+  );
   printRows(await benchKernels(options), options, {
     kernel: (row) => (row.case.startsWith(row.network) ? row.case : `${row.network} ${row.case}`),
     type: (row) => row.type,
-    threads: (row) => String(row.threads),
-    ms: (row) => milliseconds(row.seconds),
     'G/s': (row) => (row.rate / 1e9).toFixed(2),
     ceiling: (row) => (row.ceiling / 1e9).toFixed(2),
     share: (row) => `${Math.round(100 * row.share)} %`,
-    'ort-node ms': (row) => milliseconds(peerSeconds(row, 'onnxruntime-node')),
-    'ort-web ms': (row) => milliseconds(peerSeconds(row, 'onnxruntime-web')),
     runs: (row) => String(row.runs),
+    ...Object.fromEntries(timeColumns),
   });
 }
