@@ -29,11 +29,10 @@ export async function forward(
 ): Promise<Float32Array> {
   const size = sizeOf(graph.input.shape);
   if (images.length !== count * size) throw new RangeError(`forward: ${images.length} numbers for ${count} pictures of ${size}`);
-  const layers = new Map<ConvNode, Layer>();
+  const layers = await packLayers(compute, graph);
   const outputSize = sizeOf(graph.nodes.find((n) => n.output === graph.output)?.shape ?? graph.input.shape);
   const result = new Float32Array(count * outputSize);
   try {
-    for (const node of graph.nodes) if (node.kind === 'conv') layers.set(node, await packLayer(compute, node));
     const atOnce = picturesAtOnce(Math.max(size, ...graph.nodes.map((n) => sizeOf(n.shape))), count);
     for (let first = 0; first < count; first += atOnce) {
       const pictures = Math.min(atOnce, count - first);
@@ -53,30 +52,39 @@ export async function forward(
       );
     }
   } finally {
-    for (const { packed, bias } of layers.values()) {
-      freeWeights(compute, packed);
-      compute.free(bias);
-    }
+    freeLayers(compute, layers);
   }
   return result;
 }
 
-interface Layer {
-  readonly packed: PackedFloatWeights;
-  readonly bias: Float32Array;
+/** A graph's convolution weights on the heap. */
+export type Layers = ReadonlyMap<ConvNode, { readonly packed: PackedFloatWeights; readonly bias: Float32Array }>;
+
+/** Packs what {@link runNode} needs; give it back with {@link freeLayers}. */
+export async function packLayers(compute: Compute, graph: Graph): Promise<Layers> {
+  const layers = new Map<ConvNode, { packed: PackedFloatWeights; bias: Float32Array }>();
+  for (const node of graph.nodes) {
+    if (node.kind !== 'conv') continue;
+    const packed = await packFloatWeights(compute, node.geometry, node.weights);
+    const bias = compute.floats(node.bias.length);
+    bias.set(node.bias);
+    layers.set(node, { packed, bias });
+  }
+  return layers;
 }
 
-async function packLayer(compute: Compute, node: ConvNode): Promise<Layer> {
-  const packed = await packFloatWeights(compute, node.geometry, node.weights);
-  const bias = compute.floats(node.bias.length);
-  bias.set(node.bias);
-  return { packed, bias };
+export function freeLayers(compute: Compute, layers: Layers): void {
+  for (const { packed, bias } of layers.values()) {
+    freeWeights(compute, packed);
+    compute.free(bias);
+  }
 }
 
-async function runNode(
+/** Computes one node for `count` pictures; all arrays lie on the heap. */
+export async function runNode(
   compute: Compute,
   node: GraphNode,
-  layers: ReadonlyMap<ConvNode, Layer>,
+  layers: Layers,
   inputs: readonly Float32Array[],
   count: number,
   output: Float32Array,
