@@ -260,6 +260,44 @@ describe.each([
 });
 
 describe('linear kernels', () => {
+  it.each([
+    [1, 1, 3],
+    [2, 1, 5],
+    [1, 2, 3],
+    [3, 3, 3],
+    [1, 1, 11],
+  ])('work through maps larger than a strip: strides %i and %i, windows of %i', async (strideY, strideX, kernel) => {
+    const compute = await createNodeCompute({ inline: true });
+    const [height, width, pad] = [131, 150, kernel >> 1];
+    const output = (size: number, stride: number) => Math.floor((size + 2 * pad - kernel) / stride) + 1;
+    const g: ConvGeometry = {
+      ...{
+        ...simplest,
+        inputHeight: height,
+        inputWidth: width,
+        outputHeight: output(height, strideY),
+        outputWidth: output(width, strideX),
+      },
+      ...{ kernelHeight: kernel, kernelWidth: kernel, strideY, strideX, padTop: pad, padLeft: pad },
+      ...{ groups: 2, inputChannels: 2, outputChannels: 2 },
+    };
+    const weights = words(weightsOf(g), 1);
+    const input = words(inputCount(g, 1), 2);
+    const convolved = new Int32Array(outputCount(g, 1));
+    plainConvolve(g, weights, input, 1, convolved);
+    const summed = convolved.map(() => 0);
+    plainPool({ ...g, channels: 2 }, input, 1, summed, 0, (a, b) => (a + b) | 0);
+    await guarded(compute, [input, convolved.map(() => 7)], async (x, y) => {
+      const packed = await packWeights(compute, g, weights);
+      await convolve(compute, packed, x!, 1, y!);
+      expect(y).toEqual(convolved);
+      await sumPool(compute, { ...g, channels: 2 }, x!, 1, y!);
+      expect(y).toEqual(summed);
+      freeWeights(compute, packed);
+    });
+    await compute.close();
+  });
+
   it('multiply matrices mod 2^64', async () => {
     const compute = await createNodeCompute({ threads: 2 });
     const side = fc.integer({ min: 0, max: 9 });
