@@ -1,0 +1,1 @@
+// What a patch on one channel does to the output, measured: the network is run again from the changed activation. Slow; the reference.
