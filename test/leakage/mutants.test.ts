@@ -91,6 +91,13 @@ describe('one mask for two messages', () => {
   });
 });
 
+it('overlapping windows without a mask of their own: the second round opens under what covered their common difference in the first', async () => {
+  const scenario = named('max pool with windows that overlap, sealed');
+  // Windows (a, b, d) and (b, d, e): were masks those of the elements, b - d and max(a, b) - d would have one.
+  const mutant = reusing(server('1/2', 'c'), server('1/18', 'c'), scenario, batch, [1, 0]);
+  await expectAlarm(scenario, 'client', mutant, 'c');
+});
+
 describe('one mask in two inferences', () => {
   it('of the client: the server sees the pictures differ', () => expectAlarm(twice, 'server', undefined, 'server', () => 1));
   it('of the server: the client sees the activations differ', () => expectAlarm(twice, 'client', undefined, 'client', () => 1));

@@ -183,9 +183,9 @@ export const scenarios: readonly Scenario[] = [
   },
   {
     name: 'max pool with windows that overlap, sealed',
-    program: chain(one, 4, [dense(1, 3, 0, [1, 1, 3]), maxpool(3, 2, 1, 4)]),
-    server: [secret(w(layer([1, 0, -1], [0, 0, 0])), [1]), secret(w(layer([1, 0, -1], [0, 0, 0])), [-1])],
-    client: [secret(w(layer([1, 0, 1], [0, 0, 0])), [1]), secret(w(layer([1, -1, 1], [0, 0, 0])), [1])],
+    program: chain(one, 4, [dense(1, 4, 0, [1, 1, 4]), maxpool(4, 3, 1, 4)]),
+    server: [secret(w(layer([1, 0, -1, 0], [0, 0, 0, 0])), [1]), secret(w(layer([1, 0, -1, 0], [0, 0, 0, 0])), [-1])],
+    client: [secret(w(layer([1, 0, 0, 1], [0, 0, 0, 0])), [1]), secret(w(layer([0, 1, 0, 1], [0, 0, 0, 0])), [1])],
   },
   {
     name: 'max pool of three candidates, hidden',
