@@ -19,7 +19,7 @@ export const ringLayout = {
 } as const;
 
 /** Words of a slot. `next` and `remaining` count pieces and are atomic. */
-export const slotWords = { kernel: 0, argumentCount: 1, total: 2, piece: 3, next: 4, remaining: 5, pieces: 6 } as const;
+export const slotWords = { kernel: 0, argumentCount: 1, total: 2, piece: 3, next: 4, remaining: 5, pieces: 6, failed: 7 } as const;
 
 /** Kernel index of a keystream job; its arguments are the addresses of key and counter block (16 bytes each, in a row) and of the output. */
 export const keystreamJob = -1;
@@ -90,6 +90,7 @@ export function workerLoop(input: WorkerInput, fill: KeystreamFiller | undefined
       try {
         runPiece(slot, slotOffset, piece);
       } catch (error) {
+        slot[words.failed] = 1;
         report({ failed: position, reason: String(error) });
       }
       if (Atomics.sub(slot, words.remaining, 1) === 1) report({ done: position });
@@ -114,7 +115,10 @@ interface Waiting {
 export function createJobQueue(buffer: ArrayBufferLike, workers: readonly WorkerLike[]): JobQueue {
   const layout = ringLayout;
   const control = new Int32Array(buffer, layout.base, layout.positions + workers.length);
-  const pending = new Map<number, { resolve: () => void; reject: (error: Error) => void; failure: string | undefined }>();
+  const pending = new Map<
+    number,
+    { resolve: () => void; reject: (error: Error) => void; failure: string | undefined; finished: boolean }
+  >();
   const waiting: Waiting[] = [];
   let published = 0;
   let broken: Error | undefined;
@@ -125,6 +129,9 @@ export function createJobQueue(buffer: ArrayBufferLike, workers: readonly Worker
     }
     return !pending.has(published - layout.slotCount);
   };
+
+  const slotFailed = (job: number): boolean =>
+    new Int32Array(buffer, layout.slots + (job % layout.slotCount) * layout.slotBytes, 8)[slotWords.failed] !== 0;
 
   const flush = (): void => {
     while (waiting.length > 0 && slotFree()) waiting.shift()!.publish();
@@ -150,9 +157,13 @@ export function createJobQueue(buffer: ArrayBufferLike, workers: readonly Worker
   for (const worker of workers) {
     worker.onFailure(fail);
     worker.onReport((report) => {
-      if ('done' in report) return settle(report.done);
-      const entry = pending.get(report.failed);
-      if (entry) entry.failure ??= report.reason;
+      const job = 'done' in report ? report.done : report.failed;
+      const entry = pending.get(job);
+      if (!entry) return;
+      if ('done' in report) entry.finished = true;
+      else entry.failure ??= report.reason;
+      // One worker may say that a job is done before another's word of a failed piece arrives.
+      if (entry.finished && (entry.failure !== undefined || !slotFailed(job))) settle(job);
     });
     // After the listeners: Node takes a worker that is listened to as a reason to stay alive.
     worker.hold(false);
@@ -171,11 +182,12 @@ export function createJobQueue(buffer: ArrayBufferLike, workers: readonly Worker
           slot[slotWords.total] = total;
           slot[slotWords.piece] = piece;
           slot[slotWords.pieces] = pieces;
+          slot[slotWords.failed] = 0;
           Atomics.store(slot, slotWords.next, 0);
           Atomics.store(slot, slotWords.remaining, pieces);
           new Float64Array(buffer, offset + layout.argumentOffset, args.length).set(args);
           if (pending.size === 0) workers[0]?.hold(true);
-          pending.set(published, { resolve, reject, failure: undefined });
+          pending.set(published, { resolve, reject, failure: undefined, finished: false });
           published++;
           Atomics.store(control, layout.head, published);
           Atomics.notify(control, layout.head);
