@@ -1,7 +1,7 @@
 // Packed weights and the convolutions that use them, for integers and floats alike. linear.ts and float.ts give it types.
 import type { Compute, HeapArray } from './compute.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
-import { cut, denseRecord, isDepthwise, mapRecord, simplify, weightCount } from './tiling.js';
+import { cut, denseRecord, isDepthwise, isWhole, mapRecord, simplify, weightCount } from './tiling.js';
 
 /** Estimated nanoseconds of one multiply-add on one thread, a little high so that small layers run on workers. */
 const macNanoseconds = 0.12;
@@ -134,8 +134,7 @@ export async function sumPoolPacked<T extends Int32Array | Float32Array>(
   output: T,
 ): Promise<void> {
   const g = geometry;
-  const whole = g.kernelHeight === g.inputHeight && g.kernelWidth === g.inputWidth && g.outputHeight === 1 && g.outputWidth === 1;
-  if (whole && g.padTop === 0 && g.padLeft === 0 && g.dilationY === 1 && g.dilationX === 1) {
+  if (isWhole(g)) {
     const length = g.inputHeight * g.inputWidth;
     expectLength('input', input.length, batch * g.channels * length);
     expectLength('output', output.length, batch * g.channels);

@@ -108,3 +108,26 @@ export function mapRecord(g: Omit<PoolGeometry, 'channels'>, multiplier: number)
     ...[multiplier, stripRows, pitch, plane, planes * plane, ...taps],
   ];
 }
+
+/** Whether a pool's one window is the whole map: a plain sum. */
+export const isWhole = (g: PoolGeometry): boolean =>
+  g.kernelHeight === g.inputHeight &&
+  g.kernelWidth === g.inputWidth &&
+  g.outputHeight === 1 &&
+  g.outputWidth === 1 &&
+  g.padTop === 0 &&
+  g.padLeft === 0 &&
+  g.dilationY === 1 &&
+  g.dilationX === 1;
+
+/** Why the kernels cannot run a convolution or a sum over windows; undefined when they can. */
+export function kernelLimit(g: ConvGeometry | PoolGeometry): string | undefined {
+  try {
+    if (!('groups' in g)) isWhole(g) || mapRecord(g, 1);
+    else if (isDepthwise(g)) mapRecord(g, g.outputChannels / g.groups);
+    else denseRecord(simplify(g));
+  } catch (error) {
+    return (error as Error).message;
+  }
+  return undefined;
+}

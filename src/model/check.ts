@@ -1,6 +1,7 @@
 // Whether a program's steps fit together: ids, sizes, states, windows. Every party checks it before it allocates anything.
 import { DataError } from '../errors.js';
 import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
+import { kernelLimit } from '../kernel/tiling.js';
 import type { MaxPoolStep, Patch, Program, ReluStep, Step, SumPoolStep, TensorId, ViewStep } from './program.js';
 
 /** Elements of one tensor, and of all tensors together; ImageNet networks have below 2^21 and 2^25. */
@@ -121,13 +122,20 @@ function checkConvolution(name: string, g: ConvGeometry, input: number, output: 
   if (!(weights <= maxTensor * 4)) fail(name, `${weights} weights are too many`);
   if (g.inputChannels * g.inputHeight * g.inputWidth !== input) fail(name, 'its geometry does not fit its input');
   if (g.outputChannels * g.outputHeight * g.outputWidth !== output) fail(name, 'its geometry does not fit its output');
+  checkKernel(name, g);
 }
 
-function checkPool({ name, geometry: g }: MaxPoolStep | SumPoolStep, input: readonly number[], output: readonly number[]): void {
+function checkKernel(name: string, geometry: ConvGeometry | PoolGeometry): void {
+  const limit = kernelLimit(geometry);
+  if (limit !== undefined) fail(name, limit);
+}
+
+function checkPool({ kind, name, geometry: g }: MaxPoolStep | SumPoolStep, input: readonly number[], output: readonly number[]): void {
   checkWindows(name, g);
   if (g.channels * g.inputHeight * g.inputWidth !== size(input)) fail(name, 'its geometry does not fit its input');
   if (g.channels * g.outputHeight * g.outputWidth !== size(output)) fail(name, 'its geometry does not fit its output');
   if (g.kernelHeight * g.kernelWidth > maxTensor) fail(name, 'its kernel is too large');
+  if (kind === 'sumpool') checkKernel(name, g);
   for (const [length, outputs, kernel, stride, dilation, pad] of axesOf(g)) {
     for (const o of [0, outputs - 1]) {
       const first = o * stride - pad;

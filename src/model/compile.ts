@@ -1,6 +1,7 @@
 // Graph → Program: lower, calibrate, choose scales and windows, round the weights.
 import { DataError, UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
+import { kernelLimit } from '../kernel/tiling.js';
 import { type Calibration, measureRanges, type Ranges } from './calibrate.js';
 import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
@@ -68,7 +69,9 @@ export async function compileGraph(
   }
   const { graph: scores, activation } = splitOutputActivation(simplify(graph));
   const lowered = lower(scores, options.spec);
+  checkLayers(lowered);
   const ranges = await measureRanges(compute, lowered, calibration);
+  checkRanges(lowered, ranges);
   const marginBits = 1 + (calibration.marginBits ?? 0);
   const scales = chooseScales(lowered, ranges, { ringBits, marginBits, thriftBits: options.thriftBits ?? thriftBits });
   const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits });
@@ -84,6 +87,35 @@ export async function compileGraph(
   const weights: ProgramWeights = { layers: assembled.layers };
   const report = await reportOn(compute, { program, weights }, assembled, ranges, calibration);
   return { program, weights, report };
+}
+
+/** Kernels have limits, and scales are chosen from sizes, so every number has to have one. Throws DataError that names the layer. */
+function checkLayers(graph: Graph): void {
+  for (const node of graph.nodes) {
+    if (node.kind !== 'conv' && node.kind !== 'averagepool' && node.kind !== 'maxpool') continue;
+    const limit = kernelLimit(node.geometry);
+    if (limit !== undefined)
+      throw new DataError(`layer ${node.name}: ${limit}`, { code: 'too-large', where: node.name, hint: 'use smaller windows' });
+    if (node.kind !== 'conv' || (node.weights.every(Number.isFinite) && node.bias.every(Number.isFinite))) continue;
+    throw new DataError(`layer ${node.name} has weights that are no finite numbers`, {
+      code: 'bad-weights',
+      where: node.name,
+      hint: 'the file is damaged, or training diverged',
+    });
+  }
+}
+
+/** Throws DataError with the first layer whose values left the range of float32. */
+function checkRanges(graph: Graph, ranges: Ranges): void {
+  for (const node of graph.nodes) {
+    const range = ranges.values.get(node.output);
+    if (range === undefined || (Number.isFinite(range.maximum) && Number.isFinite(range.rms))) continue;
+    throw new DataError(`layer ${node.name} gives values that are no finite numbers`, {
+      code: 'bad-range',
+      where: node.name,
+      hint: 'check the preprocessing of the calibration pictures, and that the network answers them in another program',
+    });
+  }
 }
 
 interface Assembly {
