@@ -5,6 +5,7 @@ import { UsageError } from '../errors.js';
 import { benchCommand } from './commands/bench.js';
 import { compileCommand } from './commands/compile.js';
 import { demoCommand } from './commands/demo.js';
+import { distortCommand } from './commands/distort.js';
 import { estimateCommand } from './commands/estimate.js';
 import { evaluateCommand } from './commands/evaluate.js';
 import { inferCommand } from './commands/infer.js';
@@ -27,6 +28,7 @@ const commands = [
   serverCommand,
   inferCommand,
   evaluateCommand,
+  distortCommand,
   solveCommand,
   benchCommand,
 ];

@@ -17,6 +17,8 @@ import { programHash } from '../model/files.js';
 import { forward } from '../model/forward.js';
 import type { Graph } from '../model/graph.js';
 import { type ReadOptions, type ReadResult, readGraph, readModel } from '../model/onnx.js';
+import { applyPatches } from '../model/passes/lower.js';
+import { simplify } from '../model/passes/simplify.js';
 import { simulate } from '../model/simulate.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import { recallModel, rememberModel } from './cache.js';
@@ -49,7 +51,7 @@ export interface OnnxFile {
 export interface OpenModel {
   readonly compiled: CompiledModel;
   readonly summary: CompiledSummary;
-  /** What plaintext answers are computed with: the float network, or (compiled models) its fixed-point simulation. */
+  /** What plaintext answers are computed with: the float network (under the spec, where there is one), or (compiled models) its fixed-point simulation. */
   readonly plaintextKind: 'float' | 'fixed';
   /** Outputs after the output activation, `count` × outputs. */
   plaintext(images: Float32Array, count: number): Promise<Float32Array>;
@@ -162,7 +164,8 @@ export async function openModel(
   if (options.cache && known === undefined) await rememberModel(key, made);
   const calibratedOn = { source: calibration.source, images: count, extraMarginBits };
   const compiled = { ...made.compiled, description: describeModel(source, pictures) };
-  return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, graph);
+  const running = spec === undefined ? graph : applyPatches(simplify(graph), spec.patches);
+  return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, running);
 }
 
 async function compileAnew(
@@ -194,7 +197,8 @@ async function hashFolder(folder: string): Promise<string> {
   return hash.digest('hex');
 }
 
-function inputShapeOf(onnx: OnnxFile, pictures: Pictures | undefined): ReadOptions {
+/** How to read an ONNX file whose input takes the shape of the pictures. */
+export function inputShapeOf(onnx: OnnxFile, pictures: Pictures | undefined): ReadOptions {
   if (pictures === undefined) return {};
   const { shape } = onnx.read({ inputShape: pictures.dataset.shape }).input;
   return shape.length === 3 ? { inputShape: pictures.dataset.shape } : {};

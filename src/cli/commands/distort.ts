@@ -1,1 +1,182 @@
 // tessera distort: measures what every patch on every channel does to the output, and writes the distortion file.
+import { rm } from 'node:fs/promises';
+import { type Command, Option } from 'commander';
+import { distortionOf, type Measurement, type Meter, planMeasurement } from '../../block/distort.js';
+import { openExact } from '../../block/distort-exact.js';
+import { openLinear, openLoss } from '../../block/distort-linear.js';
+import { writeDistortion } from '../../block/distortion-file.js';
+import type { Dataset } from '../../data/dataset.node.js';
+import { createSequence } from '../../data/generated.js';
+import { DataError, UsageError } from '../../errors.js';
+import type { Compute } from '../../kernel/compute.js';
+import { simplify } from '../../model/passes/simplify.js';
+import { openCompute } from '../compute.js';
+import { writeWhole } from '../files.js';
+import { formatCount, formatSeconds } from '../format.js';
+import { findModel, inputShapeOf } from '../model.js';
+import { type CommonOptions, createCommand, wholeNumber, withPictures } from '../options.js';
+import { checkShape, openPictures, type PictureOptions } from '../pictures.js';
+import { perform, type Task } from '../task.js';
+import { readUnfinished, type Unfinished, writeUnfinished } from '../unfinished.js';
+import { packageVersion } from '../version.js';
+
+interface DistortOptions extends CommonOptions, PictureOptions {
+  readonly method: 'linear' | 'exact' | 'loss';
+  readonly samples: number;
+  readonly probes: number;
+  readonly seed: number;
+  readonly candidates: 'all' | 'square';
+  readonly output: string;
+}
+
+interface Distorted {
+  readonly channels: number;
+  readonly candidates: number;
+  readonly samples: number;
+  /** Of this run; pictures that an earlier one had measured are not in it. */
+  readonly seconds: number;
+  readonly file: string;
+  readonly method: DistortOptions['method'];
+  readonly layers: number;
+  /** Pictures that an unfinished run had measured. */
+  readonly resumed: number;
+}
+
+/** What was measured is kept so often: a killed run loses no more. */
+const keepSeconds = 2;
+
+export function distortCommand(): Command {
+  const command = createCommand(
+    'distort',
+    'Measure what sharing comparisons does to the output, for every channel and patch.',
+    'tessera distort net.onnx --data train.json --samples 256 -o net.npz',
+  );
+  return withPictures(command)
+    .argument('<model>', 'ONNX file')
+    .addOption(
+      new Option('--method <kind>', 'first order at once, one run for each channel and patch, or the signed change of the loss')
+        .choices(['linear', 'exact', 'loss'])
+        .default('linear'),
+    )
+    .addOption(new Option('--samples <n>', 'pictures to measure with, drawn from those given').argParser(wholeNumber(1)).default(256))
+    .addOption(new Option('--probes <n>', 'random directions at the output for each picture').argParser(wholeNumber(1, 1024)).default(4))
+    .addOption(new Option('--seed <n>', 'seed of pictures and directions').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
+    .addOption(new Option('--candidates <kind>', 'patches to measure').choices(['all', 'square']).default('all'))
+    .requiredOption('-o, --output <file>', 'distortion file to write (.npz); a killed run goes on from <file>.unfinished')
+    .action((path: string, options: DistortOptions) =>
+      perform(options, async (task) => {
+        const distorted = await distort(path, options, task);
+        task.output.result(distorted, () => describe(distorted));
+      }),
+    );
+}
+
+async function distort(path: string, options: DistortOptions, task: Task): Promise<Distorted> {
+  const { onnx, description } = await findModel(path);
+  if (onnx === undefined) {
+    const hint = 'Give the ONNX file: a compiled model has no float network left.';
+    throw new UsageError('a compiled model cannot be measured', { code: 'usage', where: path, hint });
+  }
+  const pictures = await openPictures([], options, task.output, description);
+  const { dataset } = pictures;
+  const graph = onnx.readGraph(inputShapeOf(onnx, pictures));
+  checkShape(dataset, graph.input.shape);
+  const sample = drawSample(dataset, options, path);
+  const measurement = planMeasurement(simplify(graph), { squareOnly: options.candidates === 'square' });
+  const meter = await openMeter(await openCompute(task, options.threads), measurement, options);
+  const probes = options.method === 'linear' ? options.probes : 0;
+  const made = { model: onnx.hash, method: options.method, samples: sample.length, probes, seed: options.seed, version: packageVersion() };
+  const names = sample.map((index) => dataset.names[index]);
+  const key = JSON.stringify([made, onnx.fullHash(), measurement.patches, options.data, names, dataset.preprocessing, meter.batch]);
+  const size = measurement.rows * measurement.patches.length;
+  const unfinished = await readUnfinished(options.output, key, size);
+  if (unfinished.done > 0) task.output.note(`${formatCount(unfinished.done)} pictures were measured before; going on from there.`);
+  const start = performance.now();
+  const sums = await measureAll({ meter, dataset, sample, task }, unfinished, (state) => writeUnfinished(options.output, key, state));
+  const seconds = (performance.now() - start) / 1000;
+  await writeWhole(options.output, writeDistortion(distortionOf(measurement, meter, sums, made)));
+  await rm(`${options.output}.unfinished`, { force: true });
+  return {
+    channels: measurement.rows,
+    candidates: measurement.patches.length,
+    samples: sample.length,
+    seconds,
+    file: options.output,
+    method: options.method,
+    layers: measurement.layers.length,
+    resumed: unfinished.done,
+  };
+}
+
+function openMeter(compute: Compute, measurement: Measurement, { method, probes, seed }: DistortOptions): Promise<Meter> {
+  if (method === 'exact') return openExact(compute, measurement);
+  return method === 'loss' ? openLoss(compute, measurement) : openLinear(compute, measurement, { probes, seed });
+}
+
+/** Which pictures to measure with: all, or as many as asked for, drawn without repeats, in order (folders are sorted by class). */
+function drawSample(dataset: Dataset, { samples, seed, method }: DistortOptions, path: string): readonly number[] {
+  if (method === 'loss' && dataset.labels === undefined) {
+    const hint = 'Give a folder with labels or a dataset descriptor, or use --method linear.';
+    throw new DataError('the pictures have no labels, which the change of the loss needs', { code: 'no-labels', where: path, hint });
+  }
+  const all = Array.from({ length: dataset.count }, (_, i) => i);
+  const random = createSequence(seed);
+  const count = Math.min(samples, all.length);
+  for (let i = 0; i < count; i++) {
+    const j = i + Math.floor(random() * (all.length - i));
+    [all[i], all[j]] = [all[j]!, all[i]!];
+  }
+  return all.slice(0, count).sort((a, b) => a - b);
+}
+
+interface Work {
+  readonly meter: Meter;
+  readonly dataset: Dataset;
+  readonly sample: readonly number[];
+  readonly task: Task;
+}
+
+/** Measures what is left of the sample. State is kept at once, so that a place that cannot be written to is found out before the work. */
+async function measureAll(
+  { meter, dataset, sample, task }: Work,
+  { done, sums }: Unfinished,
+  keep: (state: Unfinished) => Promise<void>,
+): Promise<Float64Array> {
+  await keep({ done, sums });
+  const progress = task.output.progress('measuring', sample.length);
+  let kept = performance.now();
+  try {
+    for (let first = done; first < sample.length; first += meter.batch) {
+      task.signal.throwIfAborted();
+      const chosen = sample.slice(first, first + meter.batch);
+      const images = await readPictures(dataset, chosen);
+      const labels = dataset.labels === undefined ? {} : { labels: chosen.map((index) => dataset.labels![index]!) };
+      await meter.add({ images, count: chosen.length, first, ...labels }, sums);
+      progress.update(first + chosen.length);
+      if (performance.now() - kept < keepSeconds * 1000) continue;
+      await keep({ done: first + chosen.length, sums });
+      kept = performance.now();
+    }
+  } finally {
+    progress.end();
+    meter.close();
+  }
+  return sums;
+}
+
+async function readPictures(dataset: Dataset, chosen: readonly number[]): Promise<Float32Array> {
+  const images = await Promise.all(chosen.map((index) => dataset.read(index, 1)));
+  const joined = new Float32Array(images.reduce((sum, image) => sum + image.length, 0));
+  images.forEach((image, i) => {
+    joined.set(image, i * image.length);
+  });
+  return joined;
+}
+
+function describe({ channels, candidates, samples, seconds, file, method, layers }: Distorted): string {
+  return [
+    `${formatCount(channels)} channels of ${layers} layers under up to ${candidates} patches each`,
+    `${formatCount(samples)} pictures, ${method}, in ${formatSeconds(seconds)}`,
+    file,
+  ].join('\n');
+}
