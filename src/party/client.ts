@@ -48,7 +48,7 @@ export interface PreparedInference {
    * UsageError for a wrong length or a second use; PeerError when a party fails.
    */
   infer(images: Float32Array): Promise<InferenceResult>;
-  /** Gives the material up, unused. */
+  /** Gives the material up, unused, and with it its place among those the server keeps ready. */
   discard(): void;
 }
 
@@ -224,6 +224,7 @@ function preparedInference(party: PartyState, inference: Inference, masks: Masks
     discard() {
       if (used) return;
       consume();
+      party.suite.ends.giveUpInput(inference.end(0, 'online', 0).context);
       inference.finish();
     },
   };

@@ -166,11 +166,12 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
       seen(clock + 1);
       channel(to).send({ inference: at.number, step: at.step, name }, payload, at.phase, clock + 1);
     },
-    async receive(from, name, bytes) {
+    async receive(from, name, bytes, orNone = false) {
       const label = { inference: at.number, step: at.step, name };
       const wait = at.waitSeconds === undefined ? {} : { waitSeconds: at.waitSeconds };
       const message = await channel(from).receive(label, { maxBytes: bytes, ...wait });
-      if (message.payload.length !== bytes) throw wrongSize(party, from, at, name, bytes, message.payload.length);
+      if (message.payload.length !== bytes && !(orNone && message.payload.length === 0))
+        throw wrongSize(party, from, at, name, bytes, message.payload.length);
       clock = Math.max(clock, message.depth);
       seen(message.depth);
       return message.payload;

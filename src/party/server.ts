@@ -187,6 +187,7 @@ async function runInference(options: ServerOptions, party: PartyState, number: n
     const client = party.channels.client!;
     client.send({ inference: number, step: 0, name: controlNames.ready }, new Uint8Array(0), 'offline', shift.clock + 1);
     const seconds = await answer(party, inference, shift.words, idleSeconds);
+    if (seconds === undefined) return;
     const rounds = { offline: Math.max(inference.rounds.offline, shift.clock + 1), online: inference.rounds.online };
     options.onInference?.({ inference: number, batch, seconds: { offline, online: seconds }, rounds });
   } finally {
@@ -206,10 +207,18 @@ async function prepare({ suite, channels }: PartyState, inference: Inference): P
   return { words, clock: Math.max(clock, end.clock(), inference.rounds.offline) };
 }
 
-/** Waits for the picture, which may take as long as the client likes within its idle time; returns the seconds from its arrival on. */
-async function answer({ suite }: PartyState, inference: Inference, shift: Int32Array | undefined, idleSeconds: number): Promise<number> {
+/**
+ * Waits for the picture, which may take as long as the client likes within its idle time; returns the seconds from its arrival on, or
+ * undefined when the client gave the inference up.
+ */
+async function answer(
+  { suite }: PartyState,
+  inference: Inference,
+  shift: Int32Array | undefined,
+  idleSeconds: number,
+): Promise<number | undefined> {
   const first = inference.end(0, 'online', 0, idleSeconds);
-  await suite.ends.receiveInput(first.context);
+  if (!(await suite.ends.receiveInput(first.context))) return undefined;
   const start = performance.now();
   const clock = await inference.steps('online', first.clock());
   await suite.ends.sendOutput(inference.end(1, 'online', clock).context, shift);

@@ -40,8 +40,8 @@ export interface StepContext extends CostEnvironment {
   give(tensor: TensorId, words: Int32Array): void;
   /** Sends a message of the step. Copies the payload, so that the heap may be reused at once. */
   send(to: Role, name: number, payload: Uint8Array): void;
-  /** Awaits a message of the step that must have exactly `bytes` bytes; PeerError otherwise. */
-  receive(from: Role, name: number, bytes: number): Promise<Uint8Array>;
+  /** Awaits a message of the step that must have exactly `bytes` bytes, or with `orNone` none at all; PeerError otherwise. */
+  receive(from: Role, name: number, bytes: number, orNone?: boolean): Promise<Uint8Array>;
   /** Fills an array from the stream this party shares with `peer`. `part` tells the draws of a step apart; a part drawn twice throws. */
   draw(peer: Role, part: number, out: HeapArray): Promise<void>;
   /** Something derived from the public program alone, made once a batch size and kept on the heap. */

@@ -17,7 +17,10 @@ export interface Ends {
   outputMessages(environment: CostEnvironment): MessageSize[];
   drawInputMask(context: StepContext, peer: 'client' | 'provider'): Promise<Int32Array>;
   sendInput(context: StepContext, encoded: Int32Array, mask: Int32Array): Promise<void>;
-  receiveInput(context: StepContext): Promise<void>;
+  /** Instead of sendInput. */
+  giveUpInput(context: StepContext): void;
+  /** False when the client gave up. */
+  receiveInput(context: StepContext): Promise<boolean>;
   drawOutputMask(context: StepContext): Promise<Int32Array>;
   dealOutput(context: StepContext): Promise<void>;
   receiveOutputShift(context: StepContext): Promise<Int32Array | undefined>;

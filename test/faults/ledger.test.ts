@@ -33,6 +33,14 @@ describe('prepared material', () => {
     await trials.network.ends();
   });
 
+  it('that is given up makes room for more: the server keeps no place for it', async () => {
+    const client = await trials.network.openClient();
+    for (let i = 0; i < 10; i++) (await withoutHang(client.prepare(), 'the client')).discard();
+    await client.infer(pictures);
+    await client.close();
+    await trials.network.ends();
+  });
+
   it('is gone when its inference fails, at whatever message, and so is what was prepared beside it', async () => {
     for (const name of [
       messageNames.input,

@@ -51,14 +51,22 @@ export async function sendInput(context: StepContext, encoded: Int32Array, mask:
   context.memory.free(mask);
 }
 
-/** Server, online: receives x̃. */
-export async function receiveInput(context: StepContext): Promise<void> {
+/** Client, instead of sendInput: says that the material is given up. */
+export function giveUpInput(context: StepContext): void {
+  context.send('server', messageNames.input, new Uint8Array(0));
+}
+
+/** Server, online: receives x̃; false when the client gave the inference up. */
+export async function receiveInput(context: StepContext): Promise<boolean> {
   const { input, ringBits } = context.program;
-  const message = payloadReader(context, await context.receive('client', messageNames.input, inputBytes(context)));
+  const payload = await context.receive('client', messageNames.input, inputBytes(context), true);
+  if (payload.length === 0) return false;
+  const message = payloadReader(context, payload);
   const words = context.memory.words(context.elements(input));
   await message.words(words, words.length, ringBits);
   message.free();
   context.give(input, words);
+  return true;
 }
 
 /** Client, offline: the mask of what it will receive. */
