@@ -1,6 +1,6 @@
 // The float network: what calibration watches and what a private answer is compared with.
 import type { Compute } from '../kernel/compute.js';
-import { clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
+import { addFloat, clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
 import { freeWeights } from '../kernel/linear.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
 import type { ConvNode, Graph, GraphNode, PreluNode, ReluNode, ValueId } from './graph.js';
@@ -121,10 +121,9 @@ export async function runNode(
       average(node, input, count, output);
       break;
     case 'add':
-      output.fill(0);
-      inputs.forEach((x, k) => {
-        for (let i = 0; i < output.length; i++) output[i]! += node.factors[k]! * x[i]!;
-      });
+      // Factor 0 stands in for a second term.
+      await addFloat(compute, input, node.factors[0]!, inputs[1] ?? input, inputs.length > 1 ? node.factors[1]! : 0, output);
+      for (let k = 2; k < inputs.length; k++) await addFloat(compute, output, 1, inputs[k]!, node.factors[k]!, output);
       break;
     case 'concat': {
       const inner = sizeOf(node.shape.slice(node.axis + 1));
