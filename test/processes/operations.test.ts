@@ -156,6 +156,15 @@ const cases: readonly Case[] = [
   },
 ];
 
+/** Pictures on which no patch's sum is within its terms' truncation of zero: there the protocol may go either way. */
+async function decided(compute: Compute, model: Prepared, batch: number) {
+  for (let seed = 40 + batch; ; seed += 10) {
+    const images = model.images(batch, seed);
+    const want = await expected(compute, model, images, batch);
+    if (want.close === 0) return { images, want };
+  }
+}
+
 describe.skipIf(!built)('secure operations in three processes (after npm run build)', () => {
   let compute: Compute;
   let bench: Bench;
@@ -178,13 +187,12 @@ describe.skipIf(!built)('secure operations in three processes (after npm run bui
       const server = await bench.listening(['server', model.folder, '--provider', provider]);
       const client = await openClient(compute, { server: server.url, provider });
       for (const batch of [1, 3]) {
-        const images = model.images(batch, 40 + batch);
+        const { images, want } = await decided(compute, model, batch);
         const before = client.traffic;
         const counted = (phase: 'offline' | 'online') =>
           linkBytes({ clientServer: before.server, clientProvider: before.provider, serverProvider: nothing }, phase);
         const start = { offline: counted('offline'), online: counted('online') };
         const { outputs } = await client.infer(images, batch);
-        const want = await expected(compute, model, images, batch);
         const flat = outputs.flatMap((values) => [...values]);
         expect(flat.length).toBe(want.outputs.length);
         const error = Math.max(...flat.map((value, i) => Math.abs(value - want.outputs[i]!))) / want.unit;

@@ -123,17 +123,18 @@ export async function prepare(compute: Compute, folder: string, onnx: Uint8Array
   return { ...compiled, folder, hash, size, images };
 }
 
-/** What the parties should answer, in the clear: decoded outputs of all pictures, and the value of one unit in them. */
+/** What the parties should answer, in the clear: decoded outputs of all pictures, the value of one unit in them, and how
+ * many patches may go either way. */
 export async function expected(
   compute: Compute,
   { program, weights }: Compiled,
   images: Float32Array,
   count: number,
-): Promise<{ outputs: Float32Array; unit: number }> {
+): Promise<{ outputs: Float32Array; unit: number; close: number }> {
   const input = encodeFixed(images, program.tensors[program.input]!.scale, program.ringBits);
-  const { output } = await simulate(compute, program, weights, input, count);
+  const { output, overflow } = await simulate(compute, program, weights, input, count);
   const { scale } = program.tensors[program.output]!;
-  return { outputs: decodeFixed(output, scale), unit: 1 / scale };
+  return { outputs: decodeFixed(output, scale), unit: 1 / scale, close: overflow.reduce((sum, step) => sum + step.close, 0) };
 }
 
 /**
