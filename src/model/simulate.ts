@@ -16,6 +16,8 @@ export interface Overflow {
   readonly range: number;
   /** Compared values (sums over a patch, differences of maxima) that leave the step's window. */
   readonly window: number;
+  /** Patches whose sum is so near zero (or the cap) that their terms' truncation decides the sign: the protocol may go either way. */
+  readonly close: number;
 }
 
 export interface Simulation {
@@ -47,7 +49,7 @@ export async function simulate(
   const inputSize = sizes[program.input]!;
   const outputSize = sizes[program.output]!;
   const output = new Int32Array(count * outputSize);
-  const overflow = program.steps.map((step) => ({ step: step.name, range: 0, window: 0 }));
+  const overflow = program.steps.map((step) => ({ step: step.name, range: 0, window: 0, close: 0 }));
   const layers = new Map<LinearStep, Layer>();
   try {
     for (const step of program.steps) if (step.kind === 'linear') layers.set(step, await packLayer(compute, step, weights));
@@ -117,7 +119,7 @@ interface Run {
   readonly options: SimulateOptions;
 }
 
-type Counters = { range: number; window: number };
+type Counters = { range: number; window: number; close: number };
 
 async function runStep(run: Run, step: Step, counters: Counters, inputs: readonly Int32Array[], output: Int32Array): Promise<void> {
   const { compute, program, count } = run;
@@ -246,6 +248,8 @@ function blockRelu(run: Run, step: ReluStep, patches: readonly Patch[], counters
         for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += input[base + y * width + x]!;
         const limit = windowLimit(elements, window, truncateBits);
         if (Math.abs(sum) >= limit || (cap !== undefined && Math.abs(sum - elements * cap) >= limit)) counters.window++;
+        const near = (value: number) => elements > 1 && Math.abs(value) < elements * 2 ** truncateBits;
+        if (near(sum) || (cap !== undefined && near(sum - elements * cap))) counters.close++;
         const full = cap !== undefined && sum >= elements * cap;
         for (let y = top; y < bottom; y++) {
           for (let x = left; x < right; x++) {

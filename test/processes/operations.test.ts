@@ -8,7 +8,7 @@ import { suites } from '../../src/party/session.js';
 import { linkBytes } from '../../src/party/traffic.js';
 import { estimate } from '../../src/protocol/estimate.js';
 import { floats, network, node } from '../networks.js';
-import { type Bench, built, expected, kinds, openBench, openClient, prepare, tolerance } from './parties.js';
+import { type Bench, built, expected, kinds, openBench, openClient, type Prepared, prepare, tolerance } from './parties.js';
 
 const padded = { kernel_shape: [3, 3], pads: [1, 1, 1, 1] };
 const convolution = (input: string, output: string, weights = `${output}.w`, options = {}) =>
