@@ -16,8 +16,8 @@ export interface LinearOptions {
 }
 
 /**
- * D(c, b) ≈ E (Σ over elements of g · δ)², with δ the change of channel c's activation under patch b and g = Jᵀv for v ~ N(0, I) at the
- * scores: E over v of (vᵀJδ)² is ‖Jδ‖². The directions of a picture depend on the seed and its place in the sample alone.
+ * D(c, b) ≈ E (Σ over elements of g · δ)², with δ the change of channel c's activation under patch b and g = Jᵀv for random v with
+ * E vvᵀ = I at the scores: E over v of (vᵀJδ)² is ‖Jδ‖². The directions of a picture depend on the seed and its place in the sample alone.
  */
 export async function openLinear(compute: Compute, measurement: Measurement, { probes, seed }: LinearOptions): Promise<Meter> {
   const network = await openDifferentiable(compute, measurement.graph);
@@ -30,12 +30,11 @@ export async function openLinear(compute: Compute, measurement: Measurement, { p
         for (let probe = 0; probe < probes; probe += directionsAtOnce) {
           const directions = Math.min(directionsAtOnce, probes - probe);
           const gradients = compute.floats(directions * outputs);
-          for (let d = 0; d < directions; d++) {
-            for (let n = 0; n < batch.count; n++) {
-              const from = d * outputs + (n * outputs) / batch.count;
-              const stream = createSequence(mix(mix(mix(seed) + batch.first + n) + probe + d));
-              fillNormal(stream, gradients.subarray(from, from + outputs / batch.count));
-            }
+          for (let n = 0; n < batch.count; n++) {
+            const own = drawDirections(mix(mix(mix(seed) + batch.first + n) + probe), outputs / batch.count, directions);
+            own.forEach((direction, d) => {
+              gradients.set(direction, d * outputs + n * direction.length);
+            });
           }
           await backAndAdd({ compute, measurement, network, signed: false }, pass, gradients, directions, sums);
         }
@@ -139,6 +138,30 @@ function mix(word: number): number {
   mixed = Math.imul(mixed ^ (mixed >>> 16), 0x85ebca6b);
   mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
   return (mixed ^ (mixed >>> 16)) >>> 0;
+}
+
+/**
+ * Directions v with E v vᵀ = I: of one random orthogonal frame, each of length √size. For 4 of 10 outputs their spread is a third less than
+ * that of independent ones, and as many as outputs have none; with many outputs there is nothing left to gain.
+ */
+export function drawDirections(seed: number, size: number, count: number): Float32Array[] {
+  const uniform = createSequence(seed);
+  const drawn: Float32Array[] = [];
+  for (let d = 0; d < count; d++) {
+    const own = new Float32Array(size);
+    fillNormal(uniform, own);
+    for (const other of drawn.slice(d - (d % size))) {
+      const along = dot(own, other) / size;
+      for (let i = 0; i < size; i++) own[i]! -= along * other[i]!;
+    }
+    const scale = Math.sqrt(size / dot(own, own));
+    drawn.push(own.map((value) => value * scale));
+  }
+  return drawn;
+}
+
+function dot(a: Float32Array, b: Float32Array): number {
+  return a.reduce((sum, value, i) => sum + value * b[i]!, 0);
 }
 
 /** Standard normal numbers (Box and Muller 1958). */
