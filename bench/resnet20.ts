@@ -130,8 +130,10 @@ async function measure(measured: Case, options: BenchOptions): Promise<Row[]> {
     );
     if (compiled.status !== 0) throw new Error(`cannot compile ${measured.onnx}: ${compiled.stdout}${compiled.stderr}`);
     const data = await loadDataset(measured.data, { limit: imagesPerSession });
-    const images = await data.read(0, imagesPerSession);
-    const size = images.length / imagesPerSession;
+    const own = await data.read(0, data.count);
+    const size = own.length / data.count;
+    const images = new Float32Array(imagesPerSession * size);
+    for (let i = 0; i < imagesPerSession; i++) images.set(own.subarray((i % data.count) * size, ((i % data.count) + 1) * size), i * size);
     return [
       ...(await singles(measured, folder, images, size, options)),
       await stream(measured, folder, images, size, 1, true, options),
