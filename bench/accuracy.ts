@@ -169,8 +169,10 @@ else {
     spawnSync(process.execPath, [join(shared, 'prepare.mjs'), unpacked], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
   for (const each of cases) {
-    process.stderr.write(`${each.network} …\n`);
-    rows.push(await measure(each, options.threads));
+    const row = await measure(each, options.threads);
+    // The whole takes many minutes: what is measured is said at once.
+    process.stderr.write(`${JSON.stringify(row)}\n`);
+    rows.push(row);
   }
 }
 
