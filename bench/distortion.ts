@@ -1,1 +1,187 @@
-// tessera bench distortion: how long measuring takes, whether `linear` ranks as `exact` does, and what accuracy the chosen patches keep.
+// tessera bench distortion: how long measuring takes, whether `linear` ranks as `exact` does, and what accuracy the chosen patches keep
+// without any training. Needs ../shared/data; says so where it is absent.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { distortionOf, type Measurement, type Meter, planMeasurement } from '../src/block/distort.js';
+import { openExact } from '../src/block/distort-exact.js';
+import { openLinear } from '../src/block/distort-linear.js';
+import type { Distortion } from '../src/block/distortion-file.js';
+import { dreluCost, fullCost, type Selection, selectByLayer, selectOptimal, selectUniform, toSpec } from '../src/block/select.js';
+import { argmax, rowOf } from '../src/cli/answers.js';
+import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
+import { readOnnx } from '../src/cli/model.js';
+import { type Dataset, loadDataset } from '../src/data/dataset.node.js';
+import type { Compute } from '../src/kernel/compute.js';
+import { createNodeCompute } from '../src/kernel/pool.node.js';
+import { forward } from '../src/model/forward.js';
+import type { Graph } from '../src/model/graph.js';
+import { applyPatches } from '../src/model/passes/lower.js';
+import { simplify } from '../src/model/passes/simplify.js';
+import type { Patch } from '../src/model/program.js';
+import { patchesOf } from '../src/model/spec.js';
+import { benchOptions, printRows } from './_parties.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const shared = join(root, '../shared/data');
+/** Where shared/data/prepare.mjs unpacks the training pictures. */
+const unpacked = join(root, '.cache/data');
+
+const samples = 256;
+const probes = 4;
+/** Pictures and channels for the exact distortion: every so-manieth channel. */
+const exactSamples = 32;
+const exactEvery = 8;
+const sides = [1, 2, 4];
+
+const budgets: readonly { readonly share: number; readonly uniform: readonly Patch[] }[] = [
+  {
+    share: 0.5,
+    uniform: [
+      [1, 2],
+      [2, 1],
+    ],
+  },
+  { share: 0.25, uniform: [[2, 2]] },
+  { share: 0.125, uniform: [[2, 4]] },
+  { share: 0.0625, uniform: [[4, 4]] },
+];
+
+interface Row {
+  readonly case: string;
+  readonly images: number;
+  readonly seconds?: number;
+  readonly drelus?: number;
+  readonly top1?: number;
+  /** Spearman's, over `pairs` of channel and patch. */
+  readonly correlation?: number;
+  readonly pairs?: number;
+}
+
+/** Sums over the first `count` pictures of a set. */
+async function measure(
+  meter: Meter,
+  measurement: Measurement,
+  images: Float32Array,
+  count: number,
+): Promise<{ sums: Float64Array; seconds: number }> {
+  const sums = new Float64Array(measurement.rows * measurement.patches.length);
+  const size = images.length / count;
+  const start = performance.now();
+  for (let first = 0; first < count; first += meter.batch) {
+    const own = Math.min(meter.batch, count - first);
+    await meter.add({ images: images.subarray(first * size, (first + own) * size), count: own, first }, sums);
+  }
+  const seconds = (performance.now() - start) / 1000;
+  meter.close();
+  return { sums, seconds };
+}
+
+/** Places in ascending order, equal values sharing the mean of theirs. */
+function ranksOf(values: readonly number[]): Float64Array {
+  const order = Array.from(values, (_, i) => i).sort((a, b) => values[a]! - values[b]!);
+  const ranks = new Float64Array(values.length);
+  for (let from = 0, to = 0; from < order.length; from = to) {
+    while (to < order.length && values[order[to]!] === values[order[from]!]) to++;
+    for (let i = from; i < to; i++) ranks[order[i]!] = (from + to - 1) / 2;
+  }
+  return ranks;
+}
+
+function spearman(a: readonly number[], b: readonly number[]): number {
+  const [x, y] = [ranksOf(a), ranksOf(b)];
+  const mean = (a.length - 1) / 2;
+  const product = (u: Float64Array, v: Float64Array): number => u.reduce((sum, value, i) => sum + (value - mean) * (v[i]! - mean), 0);
+  return product(x, y) / Math.sqrt(product(x, x) * product(y, y));
+}
+
+const isCompared = (row: number, patch: Patch): boolean =>
+  row % exactEvery === 0 && patch[0] * patch[1] > 1 && sides.includes(patch[0]) && sides.includes(patch[1]);
+
+async function correlate(compute: Compute, measurement: Measurement, linear: Float64Array, images: Float32Array): Promise<Row> {
+  const size = images.length / samples;
+  const meter = await openExact(compute, measurement, { wanted: isCompared });
+  const exact = await measure(meter, measurement, images.subarray(0, exactSamples * size), exactSamples);
+  const pairs: [number, number][] = [];
+  for (const { channels, firstRow, patches, columns } of measurement.layers) {
+    for (let row = firstRow; row < firstRow + channels; row++) {
+      patches.forEach((patch, k) => {
+        const at = row * measurement.patches.length + columns[k]!;
+        if (isCompared(row, patch)) pairs.push([linear[at]!, exact.sums[at]!]);
+      });
+    }
+  }
+  const correlation = spearman(
+    pairs.map(([value]) => value),
+    pairs.map(([, value]) => value),
+  );
+  const name = `exact, every ${exactEvery}th channel, {1, 2, 4}² patches`;
+  return { case: name, images: exactSamples, seconds: exact.seconds, correlation, pairs: pairs.length };
+}
+
+async function top1(compute: Compute, graph: Graph, test: Dataset): Promise<number> {
+  const outputs = await forward(compute, graph, await test.read(0, test.count), test.count);
+  let right = 0;
+  for (let i = 0; i < test.count; i++) right += argmax(rowOf(outputs, i, test.count)) === test.labels![i] ? 1 : 0;
+  return right / test.count;
+}
+
+async function accuracies(compute: Compute, graph: Graph, distortion: Distortion, test: Dataset): Promise<Row[]> {
+  const full = fullCost(distortion, dreluCost);
+  const rows: Row[] = [{ case: 'every element compared', images: test.count, drelus: full, top1: await top1(compute, graph, test) }];
+  const add = async (name: string, { patches, cost }: Selection): Promise<void> => {
+    const blocks = applyPatches(graph, patchesOf(toSpec(distortion, patches, {})));
+    rows.push({ case: name, images: test.count, drelus: cost, top1: await top1(compute, blocks, test) });
+  };
+  for (const { share, uniform } of budgets) {
+    const budget = Math.floor(share * full);
+    await add(`${formatShare(share)}: knapsack`, selectOptimal(distortion, dreluCost, budget));
+    await add(`${formatShare(share)}: one patch a layer`, selectByLayer(distortion, dreluCost, budget));
+    for (const patch of uniform)
+      await add(`${formatShare(share)}: ${patch.join(' × ')} everywhere`, selectUniform(distortion, dreluCost, patch));
+  }
+  return rows;
+}
+
+async function measureNetwork(threads: number): Promise<Row[]> {
+  const network = join(shared, 'cifar10/resnet20.onnx');
+  const onnx = await readOnnx(network);
+  const graph = simplify(onnx.readGraph());
+  const measurement = planMeasurement(graph);
+  const train = await loadDataset(join(unpacked, 'cifar10/resnet20.train.json'), { limit: samples });
+  const test = await loadDataset(join(shared, 'cifar10/resnet20.test.json'));
+  const images = await train.read(0, samples);
+  const compute = await createNodeCompute({ threads });
+  try {
+    const meter = await openLinear(compute, measurement, { probes, seed: 1 });
+    const { sums, seconds } = await measure(meter, measurement, images, samples);
+    const name = `linear, ${probes} probes, ${measurement.rows} channels, up to ${measurement.patches.length} patches`;
+    const timed: Row = { case: name, images: samples, seconds };
+    const made = { model: onnx.hash, method: 'linear' as const, samples, probes, seed: 1, version: '' };
+    const distortion = distortionOf(measurement, { perPicture: probes }, sums, made);
+    const compared = await correlate(compute, measurement, sums, images);
+    return [timed, compared, ...(await accuracies(compute, graph, distortion, test))];
+  } finally {
+    await compute.close();
+  }
+}
+
+const options = benchOptions();
+const rows: Row[] = [];
+if (!existsSync(shared)) process.stderr.write('the shared networks are not here: nothing measured\n');
+else {
+  if (!existsSync(join(unpacked, 'cifar10/train.bin'))) {
+    spawnSync(process.execPath, [join(shared, 'prepare.mjs'), unpacked], { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  rows.push(...(await measureNetwork(options.threads)));
+}
+
+printRows(rows, options, {
+  'ResNet-20, CIFAR-10': (row) => row.case,
+  pictures: (row) => formatCount(row.images),
+  time: (row) => (row.seconds === undefined ? '' : formatSeconds(row.seconds)),
+  DReLUs: (row) => (row.drelus === undefined ? '' : formatCount(row.drelus)),
+  'top-1': (row) => (row.top1 === undefined ? '' : formatShare(row.top1)),
+  "Spearman's ρ": (row) => (row.correlation === undefined ? '' : `${row.correlation.toFixed(4)} (${row.pairs})`),
+});
