@@ -1,0 +1,139 @@
+// What a patch costs on the wire and in time, from the suites' own message formulas. Not here: choosing patches.
+//
+// The messages of an activation pack words and planes end to end, each rounded up to a byte: without that rounding its bytes are a sum over
+// channels. A channel's share is read off the formulas at a batch of eight, where nothing is left to round. What the rounding adds, a few
+// bytes a message, is in the estimate of the whole program, against which a choice is checked.
+import type { Patch, Program, ReluStep } from '../model/program.js';
+import { costEnvironment, estimate } from '../protocol/estimate.js';
+import type { Link, MessageSize, RunPhase } from '../protocol/operation.js';
+import { operationOf, type Suite } from '../protocol/suite.js';
+import type { NetworkProfile } from '../wire/profiles.js';
+import type { CostOf } from './select.js';
+
+/** Which part of an inference is paid for. */
+export type PaidPhase = RunPhase | 'total';
+
+/** What a unit of budget buys: the cost of a whole program, and how patches share in it. */
+export interface Meter {
+  /** Of one inference. */
+  whole(program: Program): number;
+  /** Of a patch on one channel of an activation, beside what does not depend on patches. */
+  ofPatch(program: Program, step: ReluStep, patch: Patch): number;
+}
+
+/** Counts are multiples of it: then packed words and planes of any width are whole bytes. */
+const pictures = 8;
+
+const isPaid = (phase: RunPhase, paid: PaidPhase): boolean => paid === 'total' || paid === phase;
+
+/** Messages that one channel of an activation with a patch adds, for eight pictures and without labels. */
+function channelMessages(program: Program, step: ReluStep, patch: Patch, suite: Suite): readonly MessageSize[] {
+  const [, ...map] = program.tensors[step.input]!.shape;
+  const tensors = [step.input, step.output].map((id) => ({ shape: [1, ...map], scale: program.tensors[id]!.scale }));
+  const own: ReluStep = { ...step, input: 0, output: 1, patches: [patch] };
+  const alone: Program = { ...program, tensors, input: 0, output: 1, steps: [own] };
+  return operationOf(suite, own).messages(own, costEnvironment(alone, pictures));
+}
+
+/** Payloads and labels of a phase, or of both. */
+export function bytesMeter(suite: Suite, paid: PaidPhase): Meter {
+  return {
+    whole(program) {
+      const { offline, online } = estimate(program, suite);
+      return (isPaid('offline', paid) ? offline.bytes : 0) + (isPaid('online', paid) ? online.bytes : 0);
+    },
+    ofPatch: (program, step, patch) =>
+      channelMessages(program, step, patch, suite).reduce((sum, m) => sum + (isPaid(m.phase, paid) ? m.bytes : 0), 0) / pictures,
+  };
+}
+
+/** Seconds of computing: `fixed` whatever the patches are, and for each element and each comparison. All three parties on one machine. */
+export interface ComputeCost {
+  readonly fixed: number;
+  readonly perElement: number;
+  readonly perBlock: number;
+  /** For an element of an identity channel. */
+  readonly perIdentity: number;
+}
+
+/**
+ * Seconds on a network: half a round trip for each one-way message in the longest chain, the busiest link's bytes at the network's rate, and
+ * computing. Which link is busiest in a phase is taken from `plain`, the program without a spec.
+ */
+export function secondsMeter(
+  suite: Suite,
+  paid: PaidPhase,
+  network: NetworkProfile | undefined,
+  compute: ComputeCost,
+  plain: Program,
+): Meter {
+  const phases = (['offline', 'online'] as const).filter((phase) => isPaid(phase, paid));
+  const costs = estimate(plain, suite);
+  const busiest = new Map(phases.map((phase) => [phase, busiestLink(costs[phase].links)]));
+  return {
+    whole(program) {
+      const own = estimate(program, suite);
+      const computing = program.steps.reduce(
+        (sum, step) => sum + (step.kind === 'relu' ? stepSeconds(program, step, compute) : 0),
+        compute.fixed,
+      );
+      return phases.reduce((sum, phase) => sum + transportSeconds(own[phase], network), computing);
+    },
+    ofPatch(program, step, patch) {
+      const rate = network?.bytesPerSecond ?? Number.POSITIVE_INFINITY;
+      const sent = channelMessages(program, step, patch, suite).reduce(
+        (sum, m) => sum + (busiest.get(m.phase) === m.link ? m.bytes / rate : 0),
+        0,
+      );
+      const [, height = 1, width = 1] = program.tensors[step.input]!.shape;
+      return sent / pictures + patchSeconds(patch, height, width, compute);
+    },
+  };
+}
+
+function busiestLink(links: Partial<Record<Link, number>>): Link | undefined {
+  return (Object.entries(links) as [Link, number][]).sort((a, b) => b[1] - a[1])[0]?.[0];
+}
+
+/** Time that messages take on a network; 0 where none is imitated. */
+export function transportSeconds(
+  { rounds, links }: { readonly rounds: number; readonly links: Partial<Record<Link, number>> },
+  network: NetworkProfile | undefined,
+): number {
+  if (network === undefined) return 0;
+  return (rounds * network.roundTripSeconds) / 2 + Math.max(0, ...Object.values(links)) / network.bytesPerSecond;
+}
+
+function patchSeconds([h, w]: Patch, height: number, width: number, { perElement, perBlock, perIdentity }: ComputeCost): number {
+  if (h === 0) return perIdentity * height * width;
+  if (w === 0) return 0;
+  return perElement * height * width + perBlock * Math.ceil(height / h) * Math.ceil(width / w);
+}
+
+function stepSeconds(program: Program, { input, patches }: ReluStep, compute: ComputeCost): number {
+  const [channels = 1, height = 1, width = 1] = program.tensors[input]!.shape;
+  if (patches === undefined) return channels * patchSeconds([1, 1], height, width, compute);
+  return patches.reduce((sum, patch) => sum + patchSeconds(patch, height, width, compute), 0);
+}
+
+/**
+ * Costs for the knapsack, by the index of a layer in `layers`. `programs` are looked through for the layer's step, the first one first: a
+ * layer that one of them has fused away is priced as in the next.
+ */
+export function costsFrom(meter: Meter, programs: readonly Program[], layers: readonly string[]): CostOf {
+  const steps = layers.map((name) => {
+    for (const program of programs) {
+      const step = program.steps.find((s): s is ReluStep => s.kind === 'relu' && s.name === name);
+      if (step !== undefined) return { program, step };
+    }
+    throw new RangeError(`no program has the activation ${name}`);
+  });
+  const known = new Map<string, number>();
+  return ({ layer }, patch) => {
+    const key = `${layer} ${patch.join()}`;
+    const { program, step } = steps[layer]!;
+    const cost = known.get(key) ?? meter.ofPatch(program, step, patch);
+    known.set(key, cost);
+    return cost;
+  };
+}
