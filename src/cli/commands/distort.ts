@@ -144,7 +144,7 @@ async function measureAll(
 ): Promise<Float64Array> {
   await keep({ done, sums });
   const progress = task.output.progress('measuring', sample.length);
-  let kept = performance.now();
+  let kept = Number.NEGATIVE_INFINITY;
   try {
     for (let first = done; first < sample.length; first += meter.batch) {
       task.signal.throwIfAborted();
