@@ -55,7 +55,7 @@ async function serving(...args: string[]): Promise<{ readonly child: ChildProces
   return { child, ...JSON.parse(line) };
 }
 
-const commands = ['demo', 'inspect', 'compile', 'estimate', 'run', 'provider', 'server', 'infer', 'evaluate', 'bench'];
+const commands = ['demo', 'inspect', 'compile', 'estimate', 'run', 'provider', 'server', 'infer', 'evaluate', 'distort', 'solve', 'bench'];
 
 describe('help', () => {
   it.each(commands)('%s --help has an example of itself', (command) => {
