@@ -52,6 +52,8 @@ interface Row {
   readonly case: string;
   readonly images: number;
   readonly seconds?: number;
+  /** Processor time of all threads: what other programs on the machine lengthen least. */
+  readonly processorSeconds?: number;
   readonly drelus?: number;
   readonly top1?: number;
   /** Spearman's, over `pairs` of channel and patch. */
@@ -65,17 +67,19 @@ async function measure(
   measurement: Measurement,
   images: Float32Array,
   count: number,
-): Promise<{ sums: Float64Array; seconds: number }> {
+): Promise<{ sums: Float64Array; seconds: number; processorSeconds: number }> {
   const sums = new Float64Array(measurement.rows * measurement.patches.length);
   const size = images.length / count;
   const start = performance.now();
+  const used = process.cpuUsage();
   for (let first = 0; first < count; first += meter.batch) {
     const own = Math.min(meter.batch, count - first);
     await meter.add({ images: images.subarray(first * size, (first + own) * size), count: own, first }, sums);
   }
   const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(used);
   meter.close();
-  return { sums, seconds };
+  return { sums, seconds, processorSeconds: (user + system) / 1e6 };
 }
 
 /** Places in ascending order, equal values sharing the mean of theirs. */
@@ -117,7 +121,14 @@ async function correlate(compute: Compute, measurement: Measurement, linear: Flo
     pairs.map(([, value]) => value),
   );
   const name = `exact, every ${exactEvery}th channel, {1, 2, 4}² patches`;
-  return { case: name, images: exactSamples, seconds: exact.seconds, correlation, pairs: pairs.length };
+  return {
+    case: name,
+    images: exactSamples,
+    seconds: exact.seconds,
+    processorSeconds: exact.processorSeconds,
+    correlation,
+    pairs: pairs.length,
+  };
 }
 
 async function top1(compute: Compute, graph: Graph, test: Dataset): Promise<number> {
@@ -155,9 +166,9 @@ async function measureNetwork(threads: number): Promise<Row[]> {
   const compute = await createNodeCompute({ threads });
   try {
     const meter = await openLinear(compute, measurement, { probes, seed: 1 });
-    const { sums, seconds } = await measure(meter, measurement, images, samples);
+    const { sums, ...times } = await measure(meter, measurement, images, samples);
     const name = `linear, ${probes} probes, ${measurement.rows} channels, up to ${measurement.patches.length} patches`;
-    const timed: Row = { case: name, images: samples, seconds };
+    const timed: Row = { case: name, images: samples, ...times };
     const made = { model: onnx.hash, method: 'linear' as const, samples, probes, seed: 1, version: '' };
     const distortion = distortionOf(measurement, { perPicture: probes }, sums, made);
     const compared = await correlate(compute, measurement, sums, images);
@@ -181,6 +192,7 @@ printRows(rows, options, {
   'ResNet-20, CIFAR-10': (row) => row.case,
   pictures: (row) => formatCount(row.images),
   time: (row) => (row.seconds === undefined ? '' : formatSeconds(row.seconds)),
+  processors: (row) => (row.processorSeconds === undefined ? '' : formatSeconds(row.processorSeconds)),
   DReLUs: (row) => (row.drelus === undefined ? '' : formatCount(row.drelus)),
   'top-1': (row) => (row.top1 === undefined ? '' : formatShare(row.top1)),
   "Spearman's ρ": (row) => (row.correlation === undefined ? '' : `${row.correlation.toFixed(4)} (${row.pairs})`),
