@@ -30,6 +30,15 @@ export function fullCost(distortion: Distortion, costOf: CostOf): number {
   return channelRows(distortion.meta).reduce((sum, row) => sum + costOf(row, plainPatch), 0);
 }
 
+/** Sum of the costs of each channel's cheapest candidate: no budget below it can be kept. */
+export function leastCost({ meta, patches, values }: Distortion, costOf: CostOf): number {
+  const costs = meta.shapes.map(([, height, width], layer) => patches.map((patch) => costOf({ layer, height, width }, patch)));
+  return channelRows(meta).reduce((sum, { layer }, r) => {
+    const own = costs[layer]!.filter((_, k) => !Number.isNaN(values[r * patches.length + k]!));
+    return sum + Math.min(...own);
+  }, 0);
+}
+
 /** Least distortion within the budget. Throws UsageError ("budget-too-small"). */
 export function selectOptimal(distortion: Distortion, costOf: CostOf, budget: number, options: KnapsackOptions = {}): OptimalSelection {
   const { choices, columns } = choicesOf(distortion, costOf);
@@ -56,6 +65,13 @@ export function selectByLayer(distortion: Distortion, costOf: CostOf, budget: nu
   const { choice, cost, objective, ...solution } = solveKnapsack(choices, budget);
   const patches = rows.map(({ layer }) => distortion.patches[columns[choices.starts[layer]! + choice[layer]!]!]!);
   return { patches, cost, objective, solution };
+}
+
+/** The distortion without the candidates that leave a channel as it is or make it zero. */
+export function withoutConstants(distortion: Distortion): Distortion {
+  const { patches, values } = distortion;
+  const constant = patches.map(([height, width]) => height === 0 || width === 0);
+  return { ...distortion, values: values.map((value, i) => (constant[i % patches.length] ? Number.NaN : value)) };
 }
 
 /** The same patch everywhere, cut to the map where that is smaller. */

@@ -68,11 +68,11 @@ export function withPictures(command: Command): Command {
     .option('--preprocess <descriptor>', 'preprocessing (and classes) for pictures that state none');
 }
 
-/** Adds the flags that say how an ONNX file is compiled. */
-export function withCompilation(command: Command): Command {
+/** Adds the flags that say how an ONNX file is compiled; without --spec for a command that makes one. */
+export function withCompilation(command: Command, { spec = true } = {}): Command {
+  command.option('--calibrate <path>', 'pictures that set the fixed-point scales; best not those that are evaluated');
+  if (spec) command.option('--spec <file>', 'block-ReLU spec to compile with');
   return command
-    .option('--calibrate <path>', 'pictures that set the fixed-point scales; best not those that are evaluated')
-    .option('--spec <file>', 'block-ReLU spec to compile with')
     .addOption(new Option('--ring <bits>', 'bits of the ring').argParser(wholeNumber(16, 32)).default(32))
     .addOption(new Option('--seed <n>', 'seed of generated calibration pictures').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
     .option('--no-cache', 'compile anew, and keep nothing');

@@ -1,9 +1,10 @@
 // tessera estimate: every byte of every link before any run.
 import type { Command } from 'commander';
 import { Option } from 'commander';
+import { transportSeconds } from '../../block/cost.js';
 import { suites } from '../../party/session.js';
 import { estimate, type PhaseCost } from '../../protocol/estimate.js';
-import { type NetworkProfile, networkProfiles } from '../../wire/profiles.js';
+import { networkProfiles } from '../../wire/profiles.js';
 import { openCompute } from '../compute.js';
 import { formatBytes, formatSeconds, formatTable } from '../format.js';
 import { findModel, openModel } from '../model.js';
@@ -43,10 +44,6 @@ export function estimateCommand(): Command {
         task.output.result(report, () => costs.map(([name, cost]) => describe(name, cost)).join('\n\n'));
       }),
     );
-}
-
-function transportSeconds(cost: PhaseCost, network: NetworkProfile): number {
-  return (cost.rounds * network.roundTripSeconds) / 2 + Math.max(0, ...Object.values(cost.links)) / network.bytesPerSecond;
 }
 
 function describe(name: string, { offline, online, seconds }: SuiteEstimate): string {
