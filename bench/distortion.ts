@@ -8,7 +8,16 @@ import { distortionOf, type Measurement, type Meter, planMeasurement } from '../
 import { openExact } from '../src/block/distort-exact.js';
 import { openLinear } from '../src/block/distort-linear.js';
 import type { Distortion } from '../src/block/distortion-file.js';
-import { dreluCost, fullCost, type Selection, selectByLayer, selectOptimal, selectUniform, toSpec } from '../src/block/select.js';
+import {
+  dreluCost,
+  fullCost,
+  type Selection,
+  selectByLayer,
+  selectOptimal,
+  selectUniform,
+  toSpec,
+  withoutConstants,
+} from '../src/block/select.js';
 import { argmax, rowOf } from '../src/cli/answers.js';
 import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
 import { readOnnx } from '../src/cli/model.js';
@@ -147,7 +156,8 @@ async function accuracies(compute: Compute, graph: Graph, distortion: Distortion
   };
   for (const { share, uniform } of budgets) {
     const budget = Math.floor(share * full);
-    await add(`${formatShare(share)}: knapsack`, selectOptimal(distortion, dreluCost, budget));
+    await add(`${formatShare(share)}: knapsack`, selectOptimal(withoutConstants(distortion), dreluCost, budget));
+    await add(`${formatShare(share)}: knapsack, identity and zero too`, selectOptimal(distortion, dreluCost, budget));
     await add(`${formatShare(share)}: one patch a layer`, selectByLayer(distortion, dreluCost, budget));
     for (const patch of uniform)
       await add(`${formatShare(share)}: ${patch.join(' × ')} everywhere`, selectUniform(distortion, dreluCost, patch));
