@@ -1,5 +1,5 @@
 // What the benchmark programs share: three parties on this machine, medians, and the rows they print.
-import { availableParallelism, cpus } from 'node:os';
+import { availableParallelism, cpus, loadavg } from 'node:os';
 import { parseArgs } from 'node:util';
 import { formatTable } from '../src/cli/format.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
@@ -89,8 +89,9 @@ export function printRows<T extends object>(
   process.stdout.write(`${machine()}\n${formatTable([names, ...body])}\n`);
 }
 
-/** The machine and the day, as every table states them. */
+/** The machine, the day, and how busy the machine was, as every table states them. */
 export function machine(): string {
   const [first] = cpus();
-  return `${cpus().length} × ${first?.model.trim() ?? 'unknown processor'}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`;
+  const processors = `${cpus().length} × ${first?.model.trim() ?? 'unknown processor'}`;
+  return `${processors}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}, load average ${loadavg()[0]!.toFixed(1)}`;
 }
