@@ -54,8 +54,9 @@ async function start(settings: PartySettings): Promise<void> {
   answer({ kind: 'listening', url: listener.url });
 }
 
-// The parent ends its children; should it vanish, they end themselves. Ctrl-C on a terminal reaches all, and the parent handles it.
+// The parent ends its children; should it vanish, they end themselves, also where that was before this line ran. Ctrl-C is the parent's.
 process.on('disconnect', () => process.exit());
+if (!process.connected) process.exit();
 process.on('SIGINT', () => {});
 process.once('message', (settings) => {
   start(settings as PartySettings).catch((error: Error) => {

@@ -143,7 +143,13 @@ interface StartedParty {
 const processSeconds = 60;
 
 async function startParty(settings: PartySettings, task: Task): Promise<StartedParty> {
-  const child = fork(fileURLToPath(new URL('./party-process.js', import.meta.url)), { serialization: 'advanced' });
+  const child = fork(fileURLToPath(new URL('./party-process.js', import.meta.url)), {
+    serialization: 'advanced',
+    // Ctrl-C on a terminal reaches its whole process group: a child in it would die before it has learned to leave that to its parent.
+    detached: process.platform !== 'win32',
+  });
+  // A message to a child that is gone; that it is gone is seen by its exit.
+  child.on('error', () => {});
   task.atEnd(() => void child.kill('SIGKILL'));
   child.send(settings);
   const started = await nextAnswer(child, settings.role);

@@ -74,14 +74,16 @@ describe.skipIf(!built || !linux)('signals (after npm run build, on Linux)', () 
   ] as const)('%s ends a run and its processes, with status %d', async (signal, status) => {
     const { child, exit, children } = await running();
     child.kill(signal);
-    expect((await exit).status).toBe(status);
+    const end = await exit;
+    expect(end.status, end.log).toBe(status);
     await until(() => !children.some(alive), 'the end of the processes it had started');
   });
 
   it('Ctrl-C on a terminal, which reaches all its processes, ends a run with status 130', async () => {
     const { child, exit, children } = await running();
     process.kill(-child.pid!, 'SIGINT');
-    expect((await exit).status).toBe(130);
+    const { status, log } = await exit;
+    expect(status, log).toBe(130);
     await until(() => !children.some(alive), 'the end of the processes it had started');
   });
 
