@@ -28,7 +28,7 @@ export interface KnapsackSolution {
   readonly gap: number;
   /**
    * What rounding may hide: the search adds up whole multiples of a unit, and no choice is better by more than this. 0 where the values are
-   * such multiples themselves (whole numbers are), else near the rounding error of adding the values up.
+   * such multiples themselves (whole numbers are, mostly), else near the rounding error of adding the values up.
    */
   readonly resolution: number;
   /** Groups that reduced costs could not fix, and states the search made. */
@@ -56,8 +56,10 @@ export function solveKnapsack(choices: Choices, budget: number, options: Knapsac
   const whole = wholeCosts(choices, budget);
   const relaxed = relax(whole.choices, whole.budget);
   // With nothing left to spend, or nothing to gain by spending it, the relaxation has no fractions.
-  if (relaxed.price * relaxed.slack === 0)
-    return describe(choices, relaxed.base, { proven: true, excess: 0, resolution: 0, coreGroups: 0, work: 0 });
+  if (relaxed.price * relaxed.slack === 0) {
+    const resolution = relaxed.price === 0 ? 0 : slopeRounding(whole.choices, relaxed);
+    return describe(choices, relaxed.base, { proven: true, excess: 0, resolution, coreGroups: 0, work: 0 });
+  }
   const exchange = bestExchange(whole.choices, relaxed);
   const probe = collect(whole.choices, relaxed, exchange.value, probeGroups);
   const probed = searchCore(probe.core, upperOf(probe, exchange.value), probeWorkLimit);
@@ -219,11 +221,10 @@ interface Unfixed {
 }
 
 /** Groups with items other than the base's that a solution better than `upper` may use. */
-function unfixed({ starts, costs, values }: Choices, { base, price, slack }: Relaxation, upper: number): Unfixed[] {
-  let magnitude = 0;
-  for (const item of base) magnitude += Math.abs(values[item]!) + price * Math.abs(costs[item]!);
-  // By rounding, the base may not be quite the best at the price: the sum of what it lacks would be missing from the limit.
-  const limit = upper + price * slack + 1e-15 * magnitude;
+function unfixed(choices: Choices, relaxed: Relaxation, upper: number): Unfixed[] {
+  const { starts, costs, values } = choices;
+  const { base, price, slack } = relaxed;
+  const limit = upper + price * slack + slopeRounding(choices, relaxed);
   const groups: Unfixed[] = [];
   for (let g = 0; g < base.length; g++) {
     const cost = costs[base[g]!]!;
@@ -243,6 +244,13 @@ function unfixed({ starts, costs, values }: Choices, { base, price, slack }: Rel
     if (items !== undefined) groups.push({ group: g, items, loss });
   }
   return groups;
+}
+
+/** By how much rounding may keep the base from being the best at its price, summed over groups. */
+function slopeRounding({ costs, values }: Choices, { base, price }: Relaxation): number {
+  let magnitude = 0;
+  for (const item of base) magnitude += Math.abs(values[item]!) + price * Math.abs(costs[item]!);
+  return 1e-15 * magnitude;
 }
 
 /** Rounds values to whole multiples of a power of two, in place. */
