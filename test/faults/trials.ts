@@ -1,6 +1,7 @@
 // One trial of a fault: a session in which something goes wrong at one message, and then a client that must be served as if nothing had been.
 import { PeerError } from '../../src/errors.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
+import type { Calibration } from '../../src/model/calibrate.js';
 import { compileGraph } from '../../src/model/compile.js';
 import { readGraph } from '../../src/model/onnx.js';
 import { twoLayers, values } from '../networks.js';
@@ -30,13 +31,29 @@ export interface Outcome {
   readonly wrong: readonly string[];
 }
 
-/** Opens a network that serves convolution, ReLU, fully connected. */
-export async function openTrials(options: NetworkOptions = {}): Promise<Trials> {
-  const pictures = values(32, 3);
+export interface Served {
+  readonly onnx: Uint8Array;
+  /** Values of the picture that is asked about. */
+  readonly picture: Float32Array;
+  readonly calibration: Calibration;
+  /** The most an output may be off; by default what its truncations can do at worst. */
+  readonly slack?: number;
+}
+
+/** Convolution, ReLU, fully connected. */
+const small: Served = {
+  onnx: twoLayers(),
+  picture: values(32, 3),
+  calibration: { images: values(32 * 16, 1), count: 16, marginBits: 1 },
+};
+
+/** Opens a network of parties that serves a model. */
+export async function openTrials(options: NetworkOptions = {}, served: Served = small): Promise<Trials> {
+  const { onnx, picture, calibration } = served;
   const compute = await createNodeCompute({ inline: true, maxBytes: 2 ** 28 });
-  const model = await compileGraph(compute, readGraph(twoLayers()), { images: values(32 * 16, 1), count: 16, marginBits: 1 });
-  const plain = await expected(compute, model, pictures, 1);
-  const slack = tolerance(model) * plain.unit;
+  const model = await compileGraph(compute, readGraph(onnx), calibration);
+  const plain = await expected(compute, model, picture, 1);
+  const slack = served.slack ?? tolerance(model) * plain.unit;
   await compute.close();
   const network = await openNetwork(model, options);
 
@@ -44,7 +61,7 @@ export async function openTrials(options: NetworkOptions = {}): Promise<Trials> 
     try {
       const client = await network.openClient();
       try {
-        return (await client.infer(pictures)).outputs[0]!;
+        return (await client.infer(picture)).outputs[0]!;
       } finally {
         await client.close();
       }
