@@ -2,6 +2,7 @@
 import { readFile } from 'node:fs/promises';
 import { DataError, TesseraError, UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
+import { providerLimits, serverLimits } from '../party/limits.js';
 import { createProvider } from '../party/provider.js';
 import { createServer, loadModel } from '../party/server.js';
 import type { InferenceReport } from '../party/session.js';
@@ -41,7 +42,7 @@ export interface HostOptions {
 /** Listens as the helper party. */
 export function hostProvider(options: HostOptions): Promise<Listener> {
   const provider = createProvider({ compute: options.compute, ...sessionLimits(options), ...reporting(options.events) });
-  return host(options, (link) => provider.serve(link));
+  return host(options, providerLimits, (link) => provider.serve(link));
 }
 
 export interface ServerHostOptions extends HostOptions {
@@ -64,7 +65,7 @@ export async function hostServer(options: ServerHostOptions): Promise<Listener> 
     return shaped;
   };
   const server = createServer({ compute, model: served, connectProvider, ...sessionLimits(options), ...reporting(options.events) });
-  return host(options, (link) => server.serve(link));
+  return host(options, serverLimits(model.program, options.maxBatch), (link) => server.serve(link));
 }
 
 /** Limits of a channel: those of the wire, but for how long it waits. */
@@ -82,13 +83,14 @@ function reporting(events: Events | undefined): { onInference?(report: Inference
 
 function host(
   { host: name, port, tls, network, waitSeconds, events }: HostOptions,
+  sizes: Partial<ChannelLimits>,
   serve: (link: Channel) => Promise<void>,
 ): Promise<Listener> {
   return listen({
     host: name,
     port,
     ...(tls === undefined ? {} : { tls }),
-    limits: channelLimits(waitSeconds),
+    limits: { ...sizes, ...channelLimits(waitSeconds) },
     onConnection: (channel, { address }) => {
       events?.opened?.(address);
       serve(network === undefined ? channel : shape(channel, network)).then(

@@ -51,7 +51,7 @@ export const serverWelcomeSchema = v.strictObject({ version, suite, session: hex
 
 /** Largest JSON message of the setup (ImageNet's class names take 20 kB), and largest program. */
 const maxJsonBytes = 16 << 20;
-const maxProgramBytes = 64 << 20;
+export const maxProgramBytes = 64 << 20;
 
 const label = (name: number, step = 0) => ({ inference: 0, step, name });
 

@@ -8,6 +8,7 @@ import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { ClientSession } from '../../src/party/client.js';
 import { suites } from '../../src/party/session.js';
 import { estimate } from '../../src/protocol/estimate.js';
+import { connect } from '../../src/wire/websocket.node.js';
 import { twoLayers, values } from '../networks.js';
 import {
   type Addresses,
@@ -110,8 +111,27 @@ describe.skipIf(!built)('sessions of three processes (after npm run build)', () 
     await check(client, model.images(8), 8);
     await expect(client.infer(model.images(9), 9)).rejects.toMatchObject({ exitStatus: 4, message: expect.stringContaining('1 to 8') });
     await client.close();
+    const ahead = await openClient(compute, addresses);
+    const prepared = await Promise.all([8, 8, 8, 8].map((batch) => ahead.prepare(batch)));
+    await Promise.all(prepared.map((each, i) => each.infer(model.images(8, i))));
+    await ahead.close();
     await check(other, model.images(2), 2);
     await other.close();
+  });
+
+  it('strangers: a message larger than any of the model, and more messages than a session can need', async () => {
+    for (const [url, size, count] of [
+      [addresses.server, 3 << 20, 1],
+      [addresses.server, 1 << 19, 8],
+      [addresses.provider, 80 << 20, 1],
+    ] as const) {
+      const link = await connect(url);
+      for (let i = 0; i < count; i++) link.send({ inference: 9, step: i, name: 1 }, new Uint8Array(size), 'offline', 1);
+      expect(await link.ended).toMatchObject({ code: 'peer-failed', message: expect.stringMatching(/accepts|peer-flood/) });
+    }
+    const client = await openClient(compute, addresses);
+    await check(client, model.images(1), 1);
+    await client.close();
   });
 
   it('a stream: the next is prepared while one is answered, and material may wait and be used in any order', async () => {
