@@ -43,12 +43,15 @@ async function openInMemory({ compiled }: StoredModel, options: LocalRunOptions,
 
 async function openInProcesses(model: StoredModel, options: LocalRunOptions, task: Task, compute: Compute): Promise<PrivateSession> {
   const { threads, network, suite } = options;
-  const folder = await mkdtemp(join(tmpdir(), 'tessera-model-'));
-  task.atEnd(() => rm(folder, { recursive: true, force: true }));
-  await writeModelFolder(folder, model);
   const common = { threads, ...(network === undefined ? {} : { network }) };
   const provider = await startParty({ role: 'provider', ...common }, task);
+  const folder = await mkdtemp(join(tmpdir(), 'tessera-model-'));
+  const remove = () => rm(folder, { recursive: true, force: true });
+  task.atEnd(remove);
+  await writeModelFolder(folder, model);
   const server = await startParty({ role: 'server', ...common, model: folder, providerUrl: provider.url }, task);
+  // The server has read it: should this process be killed, no weights stay behind.
+  await remove();
   const open = async (url: string): Promise<Channel> => {
     const channel = await connect(url);
     return network === undefined ? channel : shape(channel, network);

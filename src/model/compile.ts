@@ -239,7 +239,7 @@ function lowBits(graph: Graph, scales: Scales): ReadonlyMap<ValueId, number> {
 
 /**
  * The exact window for sums up to `greatest` (at the value's scale) over patches of `elements`: low bits that truncation drops are left
- * out, and high is the least h with greatest · 2^margin < 2^(h − 1) − 2^low − elements · 2^low (PROTOCOL section 2).
+ * out, and high is the least h with greatest · 2^margin < 2^(h − 1) − 2^low − elements · 2^low (docs/protocol.md, comparisons).
  */
 function windowFor(low: number, greatest: number, elements: number, { ringBits, marginBits }: Assembly): Window {
   const needed = Math.ceil(greatest * 2 ** marginBits) + 1 + (1 + elements) * 2 ** low;

@@ -19,7 +19,7 @@ export function randomBytes(length: number): Uint8Array<ArrayBuffer> {
   return bytes;
 }
 
-/** A random 128-bit epoch or session id, new at every process start and every session (PROTOCOL section 0). */
+/** A random 128-bit epoch or session id, new at every process start and every session. */
 export function randomEpoch(): Uint8Array<ArrayBuffer> {
   return randomBytes(16);
 }

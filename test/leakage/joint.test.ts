@@ -1,4 +1,4 @@
-// The joint view of each party over small rings, compared between two secrets: PROTOCOL "what has to be shown", part one. The provider's
+// The joint view of each party over small rings, compared between two secrets. The provider's
 // view is in sessions.test.ts: it receives nothing an inference's data could touch.
 //
 // False alarms. A test here fires on equal distributions with probability at most 2 e^-40 = 9e-18 (statistics.ts). All scenarios together

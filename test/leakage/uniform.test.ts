@@ -1,4 +1,4 @@
-// Payload bits of real-size runs: PROTOCOL "what has to be shown", part two. Every part of every message, without labels and padding, and the
+// Payload bits of real-size runs. Every part of every message, without labels and padding, and the
 // XOR and the bytewise difference of every two parts of one length, and of the same part in two inferences, is held to uniformity; so is D,
 // drawn anew in each run. The pictures are all zero, so that nothing but masks can make the bits look random.
 //

@@ -60,7 +60,7 @@ export function openBench(): Bench {
     const child = spawn(process.execPath, [...node, main, ...args, '--threads', '1'], {
       stdio: ['ignore', 'pipe', 'pipe'],
       detached: group,
-      env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache') },
+      env: { ...process.env, XDG_CACHE_HOME: join(folder, 'cache'), TMPDIR: folder },
     });
     children.add(child);
     let output = '';

@@ -59,6 +59,9 @@ describe.skipIf(!built || !linux)('signals (after npm run build, on Linux)', () 
     await compute.close();
   });
 
+  /** What a run keeps for its server, weights included. */
+  const models = (): string[] => readdirSync(bench.folder).filter((name) => name.startsWith('tessera-model-'));
+
   /** A run whose provider and server have started and that is answering pictures. */
   async function running(): Promise<Party & { readonly children: readonly number[] }> {
     // At 50 ms a round trip the pictures take minutes.
@@ -89,8 +92,10 @@ describe.skipIf(!built || !linux)('signals (after npm run build, on Linux)', () 
 
   it('a run that is killed leaves no processes behind', async () => {
     const { child, exit, children } = await running();
+    await until(() => models().length === 0, 'the end of the model that the server has read');
     child.kill('SIGKILL');
     expect((await exit).signal).toBe('SIGKILL');
+    expect(models()).toEqual([]);
     await until(() => !children.some(alive), 'the end of the processes it had started');
   });
 
