@@ -4,6 +4,7 @@ import { loadDataset, readPreprocessing } from 'tessera/data/dataset.node';
 import { createNodeCompute } from 'tessera/kernel/pool.node';
 import { compileGraph } from 'tessera/model/compile';
 import { readGraph } from 'tessera/model/onnx';
+import { serverLimits } from 'tessera/party/limits';
 import { createServer, loadModel } from 'tessera/party/server';
 import { connect, listen } from 'tessera/wire/websocket.node';
 
@@ -24,6 +25,7 @@ const server = createServer({ compute, model, connectProvider: () => connect(pro
 const listener = await listen({
   host: '127.0.0.1',
   port: Number(port),
+  limits: serverLimits(program),
   onConnection: (channel) => server.serve(channel).catch((error) => console.error(error.message)),
 });
 console.log(`server on ${listener.url}`);
