@@ -103,6 +103,11 @@ export interface ViewStep {
 
 export type Step = LinearStep | ReluStep | TruncateStep | MaxPoolStep | SumPoolStep | AddStep | ConcatStep | ViewStep;
 
+/** The tensors a step reads, in order. */
+export function stepInputs(step: Step): readonly TensorId[] {
+  return step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
+}
+
 /** What the client applies to the decoded output. */
 export type OutputActivation = 'none' | 'softmax' | 'logsoftmax';
 

@@ -2,8 +2,20 @@
 import type { Compute } from '../kernel/compute.js';
 import { convolve, freeWeights, type PackedWeights, packWeights, sumPool } from '../kernel/linear.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
+import { sizeOf } from './graph.js';
 import { eachPatch, eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
-import type { LinearStep, MaxPoolStep, Patch, Program, ProgramWeights, ReluStep, Step, TensorId, Window } from './program.js';
+import {
+  type LinearStep,
+  type MaxPoolStep,
+  type Patch,
+  type Program,
+  type ProgramWeights,
+  type ReluStep,
+  type Step,
+  stepInputs,
+  type TensorId,
+  type Window,
+} from './program.js';
 
 export interface SimulateOptions {
   /** Numbers in [0, 1): rounds truncations up or down at random as the protocol does. Without it they round down. */
@@ -26,8 +38,6 @@ export interface Simulation {
   /** One entry a step that truncates or compares. */
   readonly overflow: readonly Overflow[];
 }
-
-const sizeOf = (shape: readonly number[]): number => shape.reduce((a, b) => a * b, 1);
 
 /**
  * Runs a program on `count` encoded pictures (contiguous words).
@@ -58,7 +68,7 @@ export async function simulate(
       const pictures = Math.min(atOnce, count - first);
       const run: Run = { compute, program, layers, count: pictures, options };
       const tasks = program.steps.map(
-        (s): Task<TensorId> => ({ inputs: inputsOf(s), output: s.output, size: pictures * sizes[s.output]! }),
+        (s): Task<TensorId> => ({ inputs: stepInputs(s), output: s.output, size: pictures * sizes[s.output]! }),
       );
       await execute(
         compute,
@@ -97,11 +107,6 @@ async function packLayer(compute: Compute, step: LinearStep, weights: ProgramWei
   const bias = compute.words(layer.bias.length);
   bias.set(layer.bias);
   return { packed, bias };
-}
-
-/** The tensors a step reads. */
-function inputsOf(step: Step): readonly TensorId[] {
-  return step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
 }
 
 /** Reduces words mod 2^bits to two's complement, in place. */

@@ -2,11 +2,10 @@
 // for a message it does not need yet. Knows nothing of any operation; not here: sessions and sockets.
 import { PeerError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
-import type { Program, Step, TensorId } from '../model/program.js';
+import { type Program, type Step, stepInputs, type TensorId } from '../model/program.js';
 import { costEnvironment } from '../protocol/estimate.js';
 import type { CostEnvironment, LinearWeights, Role, RunPhase, StepContext } from '../protocol/operation.js';
 import { createScope, type Scope } from '../protocol/scope.js';
-import { stepInputs } from '../protocol/states.js';
 import { operationOf, type Suite } from '../protocol/suite.js';
 import type { Streams } from '../random/streams.js';
 import type { Channel } from '../wire/channel.js';
@@ -97,11 +96,10 @@ export function openInference(party: PartyState, number: number, batch: number):
         return done;
       });
       // Fail at once, so that the caller can end the links; but return only when no step can touch the memory any more.
-      const failed = Promise.all(running).then(
+      const error = await Promise.all(running).then(
         () => undefined,
         (error: unknown) => error,
       );
-      const error = await failed;
       if (error !== undefined) {
         for (const channel of Object.values(party.channels)) channel.close(error instanceof PeerError ? error.message : 'the party failed');
         await Promise.allSettled(running);

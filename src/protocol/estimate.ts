@@ -1,8 +1,8 @@
 // Cost of a program before any run, from the operations' own formulas: every byte of every link, and the longest chains.
-import type { Program } from '../model/program.js';
+import { type Program, stepInputs } from '../model/program.js';
 import { controlMessages, offlineStartDepth, onWire } from './control.js';
 import type { CostEnvironment, Link, MessageSize, RunPhase } from './operation.js';
-import { sealedTensors, stepInputs } from './states.js';
+import { sealedTensors } from './states.js';
 import { operationOf, type Suite } from './suite.js';
 
 export interface PhaseCost {

@@ -1,9 +1,5 @@
 // Who knows a tensor's mask: hidden = client and provider, sealed = the provider alone. A property of the public program.
-import type { Program, Step } from '../model/program.js';
-
-export function stepInputs(step: Step): readonly number[] {
-  return step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
-}
+import { type Program, stepInputs } from '../model/program.js';
 
 /** For every tensor of the program, whether it is sealed. Throws TypeError for a linear layer that would read a sealed tensor. */
 export function sealedTensors(program: Program): readonly boolean[] {

@@ -1,5 +1,6 @@
 // Steps that every party does alone, to the masked value and to the mask alike: sums, concatenation, views, pooling sums. No messages.
 import { sumPool } from '../../kernel/linear.js';
+import { join, viewPositions } from '../../model/layout.js';
 import type { AddStep, ConcatStep, Step, SumPoolStep, ViewStep } from '../../model/program.js';
 import type { Operation, StepContext } from '../operation.js';
 
@@ -28,38 +29,14 @@ export const add = local<AddStep>(async (context, step) => {
 export const concat = local<ConcatStep>(async (context, step) => {
   const out = context.memory.words(context.elements(step.output));
   const outer = context.program.tensors[step.output]!.shape.slice(0, step.axis).reduce((a, b) => a * b, context.batch);
-  const row = out.length / outer;
-  let at = 0;
-  for (const input of step.inputs) {
-    const words = context.value(input);
-    const width = words.length / outer;
-    for (let o = 0; o < outer; o++) out.set(words.subarray(o * width, (o + 1) * width), o * row + at);
-    at += width;
-  }
+  const inputs = step.inputs.map((input) => context.value(input));
+  join(
+    inputs,
+    inputs.map((words) => words.length / outer),
+    out,
+  );
   return out;
 });
-
-/** Source position of every element of a view within one image, -1 where it is filled with 0. */
-export function viewIndex({ inputShape, axes }: ViewStep): Int32Array {
-  const strides = inputShape.map((_, i) => inputShape.slice(i + 1).reduce((a, b) => a * b, 1));
-  const index = new Int32Array(axes.reduce((product, { size }) => product * size, 1));
-  const place = (dimension: number, from: number, span: number, base: number): void => {
-    const axis = axes[dimension];
-    if (!axis) {
-      index[from] = base;
-      return;
-    }
-    const inner = span / axis.size;
-    for (let i = 0; i < axis.size; i++) {
-      const at = axis.start + axis.step * i;
-      const outside = base < 0 || at < 0 || at >= inputShape[axis.axis]!;
-      if (outside) index.fill(-1, from + i * inner, from + (i + 1) * inner);
-      else place(dimension + 1, from + i * inner, inner, base + at * strides[axis.axis]!);
-    }
-  };
-  if (index.length > 0) place(0, 0, index.length, 0);
-  return index;
-}
 
 const isReshape = ({ inputShape, axes }: ViewStep): boolean =>
   axes.length === inputShape.length &&
@@ -73,7 +50,7 @@ export const view = local<ViewStep>(async (context, step) => {
     return out;
   }
   const index = context.cached('view', () => {
-    const one = viewIndex(step);
+    const one = viewPositions(step);
     const heap = context.compute.words(one.length);
     heap.set(one);
     return heap;

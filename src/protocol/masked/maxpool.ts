@@ -94,19 +94,20 @@ async function tournament(
 ): Promise<void> {
   const { compute, memory } = context;
   const passes = maxPoolPasses(step.geometry);
+  const rounds = roundsOf(step, context.batch);
   let values = context.value(step.input);
-  let index = 0;
   for (const [number, pass] of passes.entries()) {
-    values = await gather(context, pass, number, values);
-    const outputs = pass.outputs * context.batch;
-    for (let candidates = pass.kernel; candidates > 1; candidates = Math.ceil(candidates / 2), index++) {
-      const round = { pass: number, candidates, outputs };
+    const candidates = await gather(context, pass, number, values);
+    if (number > 0) memory.free(values);
+    values = candidates;
+    for (const [index, round] of rounds.entries()) {
+      if (round.pass !== number) continue;
       const half = pairs(round);
       const [a, b] = [values.subarray(0, half), values.subarray(half, 2 * half)];
       const difference = memory.words(half);
       await compute.run('subWords', [difference, a, b], half, { grain: 32 });
       const won = await play(round, index, difference);
-      const next = memory.words(half + (candidates & 1) * outputs);
+      const next = memory.words(half + (round.candidates & 1) * round.outputs);
       await compute.run('addWords', [next, b, won], half, { grain: 32 });
       next.set(values.subarray(2 * half), half);
       memory.free(difference, values);

@@ -86,7 +86,6 @@ function messages(step: ReluStep, environment: CostEnvironment): MessageSize[] {
 
 /** What client and provider draw together, cut into its parts. */
 interface ClientDraw {
-  readonly whole: Uint8Array;
   readonly shares: comparison.ComparisonShares;
   readonly high: Int32Array;
   readonly carry: Int32Array;
@@ -113,7 +112,7 @@ async function drawWithClient(
     const [h, c, zeta] = pieces.splice(0, 3).map(asWords);
     return { high: h!, carry: c!, zeta: zeta! };
   });
-  return { whole, shares, high: high!, carry: carry!, hinges: dealt, identity: pieces };
+  return { shares, high: high!, carry: carry!, hinges: dealt, identity: pieces };
 }
 
 async function drawWithServer(
@@ -129,7 +128,7 @@ async function drawWithServer(
   await context.draw(peer, parts.planes, whole);
   const pieces = carve(whole, all);
   const openingMask = asWords(pieces.pop()!);
-  return { planes: pieces, openingMask, whole };
+  return { planes: pieces, openingMask };
 }
 
 /** The input under the opening's own mask, split into compared and identity elements. */
@@ -205,7 +204,7 @@ async function select(
   layout: PatchLayout,
   v: Int32Array,
   signs: readonly comparison.Planes[],
-  shares: Omit<ClientDraw, 'whole' | 'shares' | 'identity'>,
+  shares: Pick<ClientDraw, 'high' | 'carry' | 'hinges'>,
   addend: Int32Array,
   first: 0 | 1,
 ): Promise<Int32Array> {
@@ -313,7 +312,7 @@ interface ServerMaterial {
   readonly layout: PatchLayout;
   readonly openingMask: Int32Array;
   readonly compare: comparison.ComparisonShares;
-  readonly shares: Omit<ClientDraw, 'whole' | 'shares' | 'identity'>;
+  readonly shares: Pick<ClientDraw, 'high' | 'carry' | 'hinges'>;
   readonly identity: identity.IdentityShares;
 }
 
