@@ -123,6 +123,43 @@ describe('linear layers', () => {
     ),
   );
   it(
+    'ConvTranspose: strides, pads, dilations, groups, output_padding, auto_pad',
+    property(
+      fc.record({
+        map,
+        groups: small(2),
+        outputs: small(3),
+        auto: fc.constantFrom('NOTSET', 'NOTSET', 'VALID', 'SAME_UPPER', 'SAME_LOWER'),
+      }),
+      ({ map: m, groups, outputs, auto }, seed) => {
+        const shape = [m.channels * groups, 1 + m.y.extra, 1 + m.x.extra];
+        const dims = [shape[0]!, outputs, m.y.kernel, m.x.kernel];
+        // What is cut must leave something, and SAME needs kernels that reach over their stride.
+        const sides = [m.y, m.x].map((a) => Math.min(a.begin, Math.floor((a.stride * a.extra + reach(a) - 1) / 2)));
+        const same = auto.startsWith('SAME') && [m.y, m.x].every((a) => reach(a) >= a.stride);
+        const pads = same ? { auto_pad: auto } : auto === 'VALID' ? { auto_pad: auto } : { pads: [...sides, ...sides] };
+        const outputPadding = [m.y, m.x].map((a) => Math.min(a.end, a.stride - 1));
+        const constants = {
+          w: floats(dims, noiseArray(sizeOf(dims), seed)),
+          b: floats([outputs * groups], noiseArray(outputs * groups, seed + 1)),
+        };
+        const attributes = { group: groups, ...windows(m), ...pads, ...(!same && { output_padding: outputPadding }) };
+        return single('ConvTranspose', shape, attributes, constants);
+      },
+      40,
+    ),
+  );
+  it(
+    'DepthToSpace and SpaceToDepth: both orders',
+    property(
+      fc.record({ channels: small(3), size: small(3), height: small(4), width: small(4), op: fc.constantFrom('DCR', 'CRD', 'space') }),
+      (c) => {
+        if (c.op === 'space') return single('SpaceToDepth', [c.channels, c.height * c.size, c.width * c.size], { blocksize: c.size });
+        return single('DepthToSpace', [c.channels * c.size ** 2, c.height, c.width], { blocksize: c.size, mode: c.op });
+      },
+    ),
+  );
+  it(
     'Gemm: transB, alpha, beta, bias of any shape',
     property(
       fc.record({ inputs: small(20), outputs: small(9), transB: fc.boolean(), bias: fc.constantFrom('none', 'row', 'matrix', 'scalar') }),

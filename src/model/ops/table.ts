@@ -6,6 +6,7 @@ import type { OpImporter } from './context.js';
 import * as linear from './linear.js';
 import * as pools from './pools.js';
 import * as shapes from './shapes.js';
+import * as upsample from './upsample.js';
 
 export interface OpEntry {
   readonly importer: OpImporter;
@@ -39,6 +40,12 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
     Constant: entry(constants.importConstant, folded, 'numeric'),
     ConstantOfShape: entry(constants.importConstantOfShape, folded),
     Conv: entry(linear.importConv, 'linear layer', 'two axes; constant weights; groups, strides, pads, dilations, auto_pad'),
+    ConvTranspose: entry(
+      upsample.importConvTranspose,
+      'a linear layer with strideY · strideX times the channels, then local',
+      'two axes; constant weights; groups, strides, pads, dilations, output_padding, output_shape, auto_pad',
+    ),
+    DepthToSpace: entry(upsample.importDepthToSpace, moved, 'DCR and CRD'),
     Div: entry(arithmetic.importDiv, 'as Mul', 'by a constant'),
     Dropout: entry(constants.importDropout, 'nothing', 'inference mode'),
     Equal: entry(
@@ -77,6 +84,7 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
     Shape: entry(constants.importShape, folded),
     Size: entry(constants.importSize, folded),
     Slice: entry(shapes.importSlice, moved, 'steps of either sign'),
+    SpaceToDepth: entry(upsample.importSpaceToDepth, moved),
     Softmax: entry(activations.importSoftmax, 'by the client, on its own logits', 'at the output, over the classes'),
     Split: entry(shapes.importSplit, moved),
     Sqrt: entry(constants.constantMap(Math.sqrt), folded, 'constants'),
@@ -106,7 +114,7 @@ const families: readonly (readonly [ops: readonly string[], advice: string])[] =
     ['InstanceNormalization', 'GroupNormalization', 'LpNormalization', 'LRN'],
     'use batch normalisation, which becomes part of a convolution',
   ],
-  [['ConvTranspose', 'Resize', 'Upsample', 'DepthToSpace', 'SpaceToDepth'], 'maps can be made smaller only'],
+  [['Resize', 'Upsample'], 'use a transposed convolution to make maps larger'],
   [['Pow', 'ReduceSum', 'ReduceMax', 'Max', 'Min', 'ArgMax', 'TopK'], 'leave it to the client: end the network at its class scores'],
   [
     ['QLinearConv', 'QuantizeLinear', 'DequantizeLinear', 'ConvInteger', 'MatMulInteger'],
