@@ -1,6 +1,6 @@
 // node scripts/docs.mjs operators | benchmarks [NAME…]      (after npm run build)
 // Writes docs/operators.md from the table of ONNX ops, and docs/benchmarks.md from what the benchmark programs print. Named benchmarks
-// replace their own sections alone; without a name all run, which takes some minutes on two cores.
+// replace their own sections alone, "networks" runs none; without a name all run, which takes some minutes on two cores.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -33,12 +33,16 @@ Made by \`npm run docs:benchmarks\`; each table by the command above it, which p
 stated. Bytes count label and payload of every message, before WebSocket and TLS framing.
 `;
 
+const networks = `What \`--network\` imitates in \`run\`, and \`estimate\` and \`solve\` reckon with; \`RATE,RTT\` gives another. A link delays each
+message by half a round trip and carries its rate each way, by itself: a host's links do not share a line, and there is no loss and no slow start.`;
+
 async function writeOperators() {
   const { operatorsMarkdown } = await import('../dist/src/model/ops/table.js');
   writeFileSync(`${docs}/operators.md`, operatorsMarkdown());
 }
 
-function writeBenchmarks(names) {
+async function writeBenchmarks(names) {
+  const { networksMarkdown } = await import('../dist/src/wire/profiles.js');
   const page = `${docs}/benchmarks.md`;
   const before = existsSync(page) ? readFileSync(page, 'utf8') : '';
   const parts = Object.entries(sections).map(([name, [title, text]]) => {
@@ -46,7 +50,7 @@ function writeBenchmarks(names) {
     const body = names.length === 0 || names.includes(name) ? measure(name) : kept;
     return body === undefined ? '' : `\n## ${title}\n\n${text}\n\n<!-- ${name} -->\n${body}\n<!-- end of ${name} -->\n`;
   });
-  writeFileSync(page, opening + parts.join(''));
+  writeFileSync(page, `${opening}\n## Networks\n\n${networks}\n\n${networksMarkdown()}\n${parts.join('')}`);
 }
 
 function measure(name) {
@@ -58,8 +62,8 @@ function measure(name) {
 }
 
 const [what, ...names] = process.argv.slice(2);
-const unknown = names.find((name) => !(name in sections));
+const unknown = names.find((name) => !(name in sections) && name !== 'networks');
 if (unknown !== undefined) throw new Error(`there is no section ${unknown}: ${Object.keys(sections).join(', ')}`);
 if (what === 'operators') await writeOperators();
-else if (what === 'benchmarks') writeBenchmarks(names);
+else if (what === 'benchmarks') await writeBenchmarks(names);
 else throw new Error('say what to write: operators, or benchmarks');

@@ -3,6 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { operatorsMarkdown } from '../src/model/ops/table.js';
+import { networksMarkdown } from '../src/wire/profiles.js';
 
 const root = join(import.meta.dirname, '..');
 const pages = [
@@ -27,6 +28,10 @@ function anchors(page: string): string[] {
 describe('documents', () => {
   it('docs/operators.md is made from the table of ops (npm run docs:operators)', () => {
     expect(readFileSync(join(root, 'docs/operators.md'), 'utf8')).toBe(operatorsMarkdown());
+  });
+
+  it('docs/benchmarks.md has the table of networks as they are imitated (npm run docs:benchmarks networks)', () => {
+    expect(readFileSync(join(root, 'docs/benchmarks.md'), 'utf8')).toContain(networksMarkdown());
   });
 
   it.each(pages)('%s links to what exists', (page) => {

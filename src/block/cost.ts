@@ -5,9 +5,9 @@
 // bytes a message, is in the estimate of the whole program, against which a choice is checked.
 import type { Patch, Program, ReluStep } from '../model/program.js';
 import { costEnvironment, estimate } from '../protocol/estimate.js';
-import type { Link, MessageSize, RunPhase } from '../protocol/operation.js';
+import type { Link, MessageSize, Role, RunPhase } from '../protocol/operation.js';
 import { operationOf, type Suite } from '../protocol/suite.js';
-import type { NetworkProfile } from '../wire/profiles.js';
+import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import type { CostOf } from './select.js';
 
 /** Which part of an inference is paid for. */
@@ -69,7 +69,7 @@ export function secondsMeter(
 ): Meter {
   const phases = (['offline', 'online'] as const).filter((phase) => isPaid(phase, paid));
   const costs = estimate(plain, suite);
-  const busiest = new Map(phases.map((phase) => [phase, busiestLink(costs[phase].links)]));
+  const busiest = new Map(phases.map((phase) => [phase, busiestLink(costs[phase].links, network)]));
   return {
     whole(program) {
       const own = estimate(program, suite);
@@ -80,9 +80,8 @@ export function secondsMeter(
       return phases.reduce((sum, phase) => sum + transportSeconds(own[phase], network), computing);
     },
     ofPatch(program, step, patch) {
-      const rate = network?.bytesPerSecond ?? Number.POSITIVE_INFINITY;
       const sent = channelMessages(program, step, patch, suite).reduce(
-        (sum, m) => sum + (busiest.get(m.phase) === m.link ? m.bytes / rate : 0),
+        (sum, m) => sum + (busiest.get(m.phase) === m.link ? m.bytes / rateOf(network, m.link) : 0),
         0,
       );
       const [, height = 1, width = 1] = program.tensors[step.input]!.shape;
@@ -91,8 +90,9 @@ export function secondsMeter(
   };
 }
 
-function busiestLink(links: Partial<Record<Link, number>>): Link | undefined {
-  return (Object.entries(links) as [Link, number][]).sort((a, b) => b[1] - a[1])[0]?.[0];
+function busiestLink(links: Partial<Record<Link, number>>, network: NetworkProfile | undefined): Link | undefined {
+  const seconds = ([link, bytes]: [Link, number]): number => (network === undefined ? bytes : bytes / rateOf(network, link));
+  return (Object.entries(links) as [Link, number][]).sort((a, b) => seconds(b) - seconds(a))[0]?.[0];
 }
 
 /** Time that messages take on a network; 0 where none is imitated. */
@@ -101,7 +101,14 @@ export function transportSeconds(
   network: NetworkProfile | undefined,
 ): number {
   if (network === undefined) return 0;
-  return (rounds * network.roundTripSeconds) / 2 + Math.max(0, ...Object.values(links)) / network.bytesPerSecond;
+  const sending = (Object.entries(links) as [Link, number][]).map(([link, bytes]) => bytes / rateOf(network, link));
+  return (rounds * network.roundTripSeconds) / 2 + Math.max(0, ...sending);
+}
+
+/** Bytes per second of a link on a network; endless where none is imitated. */
+function rateOf(network: NetworkProfile | undefined, link: Link): number {
+  const [from, to] = link.split('>') as [Role, Role];
+  return network === undefined ? Number.POSITIVE_INFINITY : linkSpeed(network, from, to).bytesPerSecond;
 }
 
 function patchSeconds([h, w]: Patch, height: number, width: number, { perElement, perBlock, perIdentity }: ComputeCost): number {

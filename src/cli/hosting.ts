@@ -8,7 +8,7 @@ import { createServer, loadModel } from '../party/server.js';
 import type { InferenceReport } from '../party/session.js';
 import type { Channel } from '../wire/channel.js';
 import type { ChannelLimits } from '../wire/limits.js';
-import type { NetworkProfile } from '../wire/profiles.js';
+import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
 import { connect, type Listener, listen } from '../wire/websocket.node.js';
 import type { CompiledModel } from './run-types.js';
@@ -41,7 +41,10 @@ export interface HostOptions {
 
 /** Listens as the helper party. */
 export function hostProvider(options: HostOptions): Promise<Listener> {
-  const provider = createProvider({ compute: options.compute, ...sessionLimits(options), ...reporting(options.events) });
+  const { compute, network, events } = options;
+  const wrap = (link: Channel, peer: 'client' | 'server') =>
+    network === undefined ? link : shape(link, linkSpeed(network, 'provider', peer));
+  const provider = createProvider({ compute, wrap, ...sessionLimits(options), ...reporting(events) });
   return host(options, providerLimits, (link) => provider.serve(link));
 }
 
@@ -60,12 +63,14 @@ export async function hostServer(options: ServerHostOptions): Promise<Listener> 
   const served = await loadModel(compute, model.program, model.weights, { ...model.description } as Parameters<typeof loadModel>[3]);
   const connectProvider = async (): Promise<Channel> => {
     const link = await connect(providerUrl, { ...(ca === undefined ? {} : { tls: { ca } }), limits: channelLimits(waitSeconds) });
-    const shaped = network === undefined ? link : shape(link, network);
+    const shaped = network === undefined ? link : shape(link, linkSpeed(network, 'server', 'provider'));
     options.onProviderLink?.(shaped);
     return shaped;
   };
   const server = createServer({ compute, model: served, connectProvider, ...sessionLimits(options), ...reporting(options.events) });
-  return host(options, serverLimits(model.program, options.maxBatch), (link) => server.serve(link));
+  return host(options, serverLimits(model.program, options.maxBatch), (link) =>
+    server.serve(network === undefined ? link : shape(link, linkSpeed(network, 'server', 'client'))),
+  );
 }
 
 /** Limits of a channel: those of the wire, but for how long it waits. */
@@ -82,7 +87,7 @@ function reporting(events: Events | undefined): { onInference?(report: Inference
 }
 
 function host(
-  { host: name, port, tls, network, waitSeconds, events }: HostOptions,
+  { host: name, port, tls, waitSeconds, events }: HostOptions,
   sizes: Partial<ChannelLimits>,
   serve: (link: Channel) => Promise<void>,
 ): Promise<Listener> {
@@ -93,7 +98,7 @@ function host(
     limits: { ...sizes, ...channelLimits(waitSeconds) },
     onConnection: (channel, { address }) => {
       events?.opened?.(address);
-      serve(network === undefined ? channel : shape(channel, network)).then(
+      serve(channel).then(
         () => events?.ended?.(address, undefined),
         (error: Error) => events?.ended?.(address, error),
       );

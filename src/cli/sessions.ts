@@ -10,7 +10,9 @@ import { type ClientSession, type InferenceResult, openClientSession } from '../
 import { openLocalSession } from '../party/local.js';
 import type { Traffic } from '../party/session.js';
 import { linkBytes } from '../party/traffic.js';
+import type { Role } from '../protocol/operation.js';
 import type { Channel, Phase } from '../wire/channel.js';
+import { linkSpeed } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
 import { connect } from '../wire/websocket.node.js';
 import { openCompute } from './compute.js';
@@ -31,7 +33,8 @@ async function openInMemory({ compiled }: StoredModel, options: LocalRunOptions,
   const { program, weights, description } = compiled;
   const { network, suite } = options;
   const info = { ...description } as NonNullable<Parameters<typeof openLocalSession>[0]['info']>;
-  const wrap = network === undefined ? {} : { wrap: (channel: Channel) => shape(channel, network) };
+  const wrap =
+    network === undefined ? {} : { wrap: (channel: Channel, own: Role, peer: Role) => shape(channel, linkSpeed(network, own, peer)) };
   const local = await openLocalSession({ compute, program, weights, info, suite, ...wrap });
   return sessionOf(
     local.client,
@@ -52,11 +55,12 @@ async function openInProcesses(model: StoredModel, options: LocalRunOptions, tas
   const server = await startParty({ role: 'server', ...common, model: folder, providerUrl: provider.url }, task);
   // The server has read it: should this process be killed, no weights stay behind.
   await remove();
-  const open = async (url: string): Promise<Channel> => {
+  const open = async (url: string, peer: Role): Promise<Channel> => {
     const channel = await connect(url);
-    return network === undefined ? channel : shape(channel, network);
+    return network === undefined ? channel : shape(channel, linkSpeed(network, 'client', peer));
   };
-  const client = await openClientSession({ compute, suite, server: await open(server.url), provider: await open(provider.url) });
+  const links = { server: await open(server.url, 'server'), provider: await open(provider.url, 'provider') };
+  const client = await openClientSession({ compute, suite, ...links });
   return sessionOf(client, task, () => client.close(), server.traffic);
 }
 

@@ -32,6 +32,8 @@ export interface ProviderOptions {
   /** The most images a server may ask for in one batch. Default 64. */
   readonly maxBatch?: number;
   onInference?(report: InferenceReport): void;
+  /** Wraps a link once it is known whose it is, e.g. to shape it. */
+  wrap?(link: Channel, peer: 'client' | 'server'): Channel;
 }
 
 export interface Provider {
@@ -86,9 +88,11 @@ export function createProvider(options: ProviderOptions): Provider {
   let open = 0;
   const dealers = dealerCache();
   return {
-    async serve(link) {
+    async serve(bare) {
+      let link = bare;
       try {
-        const hello = await setup.receiveJson(link, setup.setupNames.hello, 'client', setup.providerHelloSchema);
+        const hello = await setup.receiveJson(bare, setup.setupNames.hello, 'client', setup.providerHelloSchema);
+        link = options.wrap?.(bare, hello.role) ?? bare;
         if (hello.role === 'client') {
           const session = sessions.get(hello.session);
           if (!session)

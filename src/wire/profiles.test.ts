@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { UsageError } from '../errors.js';
-import { networkProfiles, parseNetwork } from './profiles.js';
+import { linkSpeed, namedNetworks, networkProfiles, networksMarkdown, parseNetwork } from './profiles.js';
 
 describe('networks as text', () => {
   it.each([
@@ -20,7 +20,21 @@ describe('networks as text', () => {
   it('knows names', () => {
     expect(parseNetwork('none')).toBeUndefined();
     expect(parseNetwork('LAN')).toEqual(networkProfiles.lan);
-    expect(parseNetwork('wan')).toEqual(networkProfiles.wan);
+    for (const [name, network] of namedNetworks) expect(parseNetwork(name)).toBe(network);
+  });
+
+  it('a home line is slow away from the client alone, and server and provider have a link of their own', () => {
+    const { home } = networkProfiles;
+    const megabits = (from: 'client' | 'server' | 'provider', to: 'client' | 'server' | 'provider') =>
+      (linkSpeed(home, from, to).bytesPerSecond * 8) / 1e6;
+    expect([megabits('client', 'server'), megabits('client', 'provider')]).toEqual([40, 40]);
+    expect([megabits('server', 'client'), megabits('provider', 'client')]).toEqual([250, 250]);
+    expect([megabits('server', 'provider'), megabits('provider', 'server')]).toEqual([10_000, 10_000]);
+    expect(linkSpeed(networkProfiles.lan, 'client', 'server')).toEqual(linkSpeed(networkProfiles.lan, 'provider', 'server'));
+  });
+
+  it('have a line each in the documentation', () => {
+    for (const [name] of namedNetworks) expect(networksMarkdown()).toContain(`| \`${name}\` |`);
   });
 
   it.each([

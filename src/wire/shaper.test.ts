@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { type Channel, type Label, labelBytes } from './channel.js';
 import { memoryChannelPair } from './memory.js';
-import { shape } from './shaper.js';
+import { linkSpeed, namedNetworks } from './profiles.js';
+import { type Clock, shape } from './shaper.js';
 
 // Time is the test's own: it moves only when advanceTimersByTime moves it, so these delays are exact.
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setImmediate', 'performance'] }));
@@ -112,5 +113,37 @@ describe('a shaped channel', () => {
     b.close('gone');
     await expect(stuck).rejects.toMatchObject({ code: 'peer-failed' });
     expect(await shaped.ended).toMatchObject({ code: 'peer-failed' });
+  });
+});
+
+/** Time that is an event queue: waiting for a moment makes it the present, and nothing else passes. */
+function simulatedClock(): Clock & { seconds: number } {
+  const clock = {
+    seconds: 0,
+    now: () => clock.seconds,
+    until: async (time: number) => {
+      await undefined;
+      clock.seconds = Math.max(clock.seconds, time);
+    },
+  };
+  return clock;
+}
+
+describe('on a clock without granularity', () => {
+  it.each(namedNetworks)('%s carries bursts of short and long messages at its rate, each half a round trip late', async (_, network) => {
+    for (const bytes of [16, 1500, 12_500, 1_250_000]) {
+      const clock = simulatedClock();
+      const [a, b] = memoryChannelPair();
+      const speed = linkSpeed(network, 'client', 'server');
+      const shaped = shape(a, speed, clock);
+      const count = 40;
+      for (let i = 0; i < count; i++) shaped.send(label(i), message(bytes), 'online', 0);
+      for (let i = 0; i < count; i++) {
+        await b.receive(label(i));
+        // The line hands messages over in order; when this one is here, the clock stands at its arrival or at a later one's.
+        expect(clock.seconds).toBeGreaterThanOrEqual(((i + 1) * bytes) / speed.bytesPerSecond + speed.roundTripSeconds / 2 - 1e-12);
+      }
+      expect(clock.seconds).toBeCloseTo((count * bytes) / speed.bytesPerSecond + speed.roundTripSeconds / 2, 12);
+    }
   });
 });

@@ -1,7 +1,7 @@
 // A slower network than there is: rate and latency, put on what one end of a channel sends. Not here: which networks (profiles.ts).
 import type { Channel } from './channel.js';
 import { count, emptyMeter } from './meter.js';
-import type { NetworkProfile } from './profiles.js';
+import type { LinkSpeed } from './profiles.js';
 
 /** `drained` holds its caller back while more than this waits to be serialised. */
 const highWaterBytes = 4 << 20;
@@ -9,14 +9,23 @@ const highWaterBytes = 4 << 20;
 /** Timers are good to about this; what is left of a delay is spent looking at the clock between other work. */
 const timerSeconds = 1.5e-3;
 
+/** The time a link goes by. */
+export interface Clock {
+  /** Seconds since some moment. */
+  now(): number;
+  /** Resolves at that time of `now`, or at once when it has passed. */
+  until(time: number): Promise<void>;
+}
+
 /**
  * Delays what this end sends, as a link of that rate and round trip would: messages leave one after the other at `bytesPerSecond` (label and
  * payload), and arrive half a round trip after they left, in order. Wrap one end to shape one direction, both ends to shape the link.
- * Closing without a reason comes after what was sent before; closing with one comes at once.
+ * Closing without a reason comes after what was sent before; closing with one comes at once. The rate is kept on average however short the messages:
+ * each leaves when the one before has left, not when that was noticed.
  */
-export function shape(channel: Channel, network: NetworkProfile): Channel {
+export function shape(channel: Channel, speed: LinkSpeed, clock: Clock = wallClock): Channel {
   const sent = emptyMeter();
-  const queue = createDelayLine(network);
+  const queue = createDelayLine(speed, clock);
   return {
     sent,
     received: channel.received,
@@ -48,7 +57,7 @@ interface DelayLine {
   below(bytes: number): Promise<void>;
 }
 
-function createDelayLine({ bytesPerSecond, roundTripSeconds }: NetworkProfile): DelayLine {
+function createDelayLine({ bytesPerSecond, roundTripSeconds }: LinkSpeed, { now, until }: Clock): DelayLine {
   const queue: { readonly due: number; readonly arrive: () => void }[] = [];
   let free = 0;
   let running = false;
@@ -73,13 +82,16 @@ function createDelayLine({ bytesPerSecond, roundTripSeconds }: NetworkProfile): 
 
 const now = (): number => performance.now() / 1000;
 
-/** Resolves at that time of `now`, to some ten microseconds unless the event loop is busy. */
-async function until(time: number): Promise<void> {
-  for (let left = time - now(); left > 0; left = time - now()) {
-    if (left > timerSeconds) await new Promise((resolve) => setTimeout(resolve, (left - timerSeconds) * 1000));
-    else await turn();
-  }
-}
+const wallClock: Clock = {
+  now,
+  /** To some ten microseconds, unless the event loop is busy. */
+  async until(time) {
+    for (let left = time - now(); left > 0; left = time - now()) {
+      if (left > timerSeconds) await new Promise((resolve) => setTimeout(resolve, (left - timerSeconds) * 1000));
+      else await turn();
+    }
+  },
+};
 
 /** One turn of the event loop, as short as the platform has one. */
 function turn(): Promise<unknown> {

@@ -4,7 +4,7 @@ import { Option } from 'commander';
 import { transportSeconds } from '../../block/cost.js';
 import { suites } from '../../party/session.js';
 import { estimate, type PhaseCost } from '../../protocol/estimate.js';
-import { networkProfiles } from '../../wire/profiles.js';
+import { namedNetworks } from '../../wire/profiles.js';
 import { openCompute } from '../compute.js';
 import { formatBytes, formatSeconds, formatTable } from '../format.js';
 import { findModel, openModel } from '../model.js';
@@ -33,10 +33,7 @@ export function estimateCommand(): Command {
         const costs = Object.entries(suites).map(([name, suite]): [string, SuiteEstimate] => {
           const { offline, online } = estimate(compiled.program, suite, options.batch);
           const seconds = Object.fromEntries(
-            Object.entries({ lan: networkProfiles.lan, wan: networkProfiles.wan }).map(([profile, network]) => [
-              profile,
-              transportSeconds(offline, network) + transportSeconds(online, network),
-            ]),
+            namedNetworks.map(([profile, network]) => [profile, transportSeconds(offline, network) + transportSeconds(online, network)]),
           );
           return [name, { offline, online, seconds }];
         });

@@ -34,7 +34,11 @@ export function withParties(command: Command): Command {
     .addOption(
       new Option('--parties <where>', 'in one process or in three with real sockets').choices(['memory', 'processes']).default('memory'),
     )
-    .addOption(new Option('--network <profile>', 'none, lan, wan, or RATE,RTT to slow the links down to').argParser(parseNetwork))
+    .addOption(
+      new Option('--network <profile>', 'a named network (lan, wan, home, …) or RATE,RTT to slow the links down to').argParser(
+        parseNetwork,
+      ),
+    )
     .addOption(new Option('--batch <n>', 'pictures that share their messages').argParser(wholeNumber(1, 64)).default(1));
 }
 

@@ -67,7 +67,9 @@ export function solveCommand(): Command {
       new Option('--phase <kind>', 'which phase bytes and seconds are of').choices(['total', 'offline', 'online']).default('total'),
     )
     .addOption(new Option('--suite <name>', 'protocol suite').choices(Object.keys(suites)).default('masked'))
-    .addOption(new Option('--network <profile>', 'none, lan, wan, or RATE,RTT that seconds are of').argParser(parseNetwork))
+    .addOption(
+      new Option('--network <profile>', 'a named network (lan, wan, home, …) or RATE,RTT that seconds are of').argParser(parseNetwork),
+    )
     .option('--constants', 'also let channels pass unchanged or vanish: cheaper still, but their distortions add up badly', false)
     .addOption(new Option('--uniform <patch>', 'the same patch everywhere, such as 4x4, instead of a choice').argParser(patchFrom))
     .addOption(new Option('--baseline <kind>', 'a simpler choice, to compare with').choices(['shuffled', 'per-layer']))
