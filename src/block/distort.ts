@@ -79,7 +79,7 @@ export function planMeasurement(graph: Graph, options: CandidateOptions = {}): M
 }
 
 /** Softmax keeps the order of the scores, and would hide by how much they change. */
-function withoutSoftmax(graph: Graph): Graph {
+export function withoutSoftmax(graph: Graph): Graph {
   const last = graph.nodes.find((node) => node.output === graph.output);
   if (last?.kind !== 'softmax' && last?.kind !== 'logsoftmax') return graph;
   return { ...graph, output: last.inputs[0]!, nodes: graph.nodes.filter((node) => node !== last) };

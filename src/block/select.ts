@@ -95,7 +95,8 @@ export function shuffle(distortion: Distortion, costOf: CostOf, { patches }: Sel
   return measured(distortion, costOf, shuffled);
 }
 
-function measured(distortion: Distortion, costOf: CostOf, patches: readonly Patch[]): Selection {
+/** A choice of patches with what it costs and comes to. */
+export function measured(distortion: Distortion, costOf: CostOf, patches: readonly Patch[]): Selection {
   const columns = new Map(distortion.patches.map((patch, k) => [patch.join(), k]));
   let cost = 0;
   let objective = 0;
