@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import type { Patch } from '../model/program.js';
-import { blocksOf, candidatePatches, fitsMap, joinCandidates, mostElements } from './candidates.js';
+import { blocksOf, candidateKinds, candidatePatches, fitsMap, joinCandidates, mostElements, seedPatches } from './candidates.js';
 
 const side = fc.integer({ min: 1, max: 70 });
 const blocks = { constant: false };
@@ -38,15 +38,15 @@ describe('candidate patches', () => {
 
   it('fit their map, begin with plain ReLU and end with identity and zero', () => {
     fc.assert(
-      fc.property(side, side, fc.boolean(), (height, width, squareOnly) => {
-        const patches = candidatePatches(height, width, { squareOnly });
+      fc.property(side, side, fc.constantFrom(...candidateKinds), (height, width, kind) => {
+        const patches = candidatePatches(height, width, { kind });
         expect(patches[0]).toEqual([1, 1]);
         expect(patches.slice(-2)).toEqual([
           [0, 1],
           [1, 0],
         ]);
         for (const patch of patches) expect(fitsMap(patch, height, width)).toBe(true);
-        if (squareOnly) for (const [h, w] of patches.slice(0, -2)) expect(h).toBe(w);
+        if (kind === 'square') for (const [h, w] of patches.slice(0, -2)) expect(h).toBe(w);
         expect(new Set(patches.map(String)).size).toBe(patches.length);
       }),
     );
@@ -56,6 +56,18 @@ describe('candidate patches', () => {
     expect(blocksOf([4, 4], 7, 9)).toBe(2 * 3);
     expect([blocksOf([0, 1], 7, 9), blocksOf([1, 0], 7, 9)]).toEqual([0, 0]);
     expect(fitsMap([8, 1], 7, 9)).toBe(false);
+  });
+
+  it("of the paper's lists number 101, 80, 25 and 9 on maps of 64, 32, 8 and 4, identity and zero among them", () => {
+    expect([64, 32, 8, 4].map((n) => seedPatches(n, n).length + 2)).toEqual([101, 80, 25, 9]);
+    const has = (n: number, h: number, w: number): number => seedPatches(n, n).filter((patch) => patch[0] === h && patch[1] === w).length;
+    expect([has(28, 7, 7), has(32, 12, 4), has(32, 4, 12), has(32, 32, 32), has(56, 14, 12)]).toEqual([2, 1, 0, 1, 2]);
+    expect(candidatePatches(28, 28, { kind: 'seed' })).toHaveLength(79);
+  });
+
+  it('of the lists for the next larger maps are cut to a map that has none', () => {
+    expect(seedPatches(3, 4).map(String)).toEqual(['1,1', '1,2', '2,1', '2,2', '2,4', '3,2', '3,4']);
+    expect(seedPatches(600, 600)).toEqual(seedPatches(512, 512));
   });
 
   it('of several maps are joined without repeats', () => {

@@ -1,5 +1,6 @@
 // Which patches a channel may take: generated from the size of its map. Not here: what they cost or spoil.
 import type { Patch } from '../model/program.js';
+import { seedLists } from './seed-lists.js';
 
 /** ReLU itself: every element has its own comparison. */
 export const plainPatch: Patch = [1, 1];
@@ -11,9 +12,13 @@ export const zeroPatch: Patch = [1, 0];
 /** Most elements that share a comparison. */
 export const mostElements = 256;
 
+/** Where patches come from: all worth trying, those of them as high as wide, or the lists of the paper's own program. */
+export const candidateKinds = ['generated', 'square', 'seed'] as const;
+export type CandidateKind = (typeof candidateKinds)[number];
+
 export interface CandidateOptions {
-  /** Only patches as high as wide. */
-  readonly squareOnly?: boolean;
+  /** Default "generated". */
+  readonly kind?: CandidateKind;
   /** Also identity and zero (default true). They come last. */
   readonly constant?: boolean;
 }
@@ -28,15 +33,35 @@ export function blocksOf([patchHeight, patchWidth]: Patch, height: number, width
 }
 
 /**
- * The patches worth trying on a map of `height` × `width`, plain ReLU first, then by height and width. A patch is left out when a smaller
- * one cuts both axes into as many parts: that costs the same and compares less evenly. 4 × 4 maps have 9, 8 × 8 25, 16 × 16 49, 32 × 32 116
- * (identity and zero not counted).
+ * The patches to try on a map of `height` × `width`, plain ReLU first, identity and zero last. Those worth trying ("generated") are in order
+ * of height and width; a patch is left out when a smaller one cuts both axes into as many parts: that costs the same and compares less
+ * evenly. 4 × 4 maps have 9, 8 × 8 25, 16 × 16 49, 32 × 32 116 (identity and zero not counted).
  */
 export function candidatePatches(height: number, width: number, options: CandidateOptions = {}): readonly Patch[] {
   const constants = options.constant === false ? [] : [identityPatch, zeroPatch];
-  if (options.squareOnly) return [...squares(height, width), ...constants];
+  return [...patchesOfKind(height, width, options.kind ?? 'generated'), ...constants];
+}
+
+function patchesOfKind(height: number, width: number, kind: CandidateKind): readonly Patch[] {
+  if (kind === 'square') return squares(height, width);
+  if (kind === 'seed') return distinct(seedPatches(height, width));
   const patches = smallestSizes(height).flatMap((h) => smallestSizes(width).map((w): Patch => [h, w]));
-  return [...patches.filter(([h, w]) => h * w <= mostElements), ...constants];
+  return patches.filter(([h, w]) => h * w <= mostElements);
+}
+
+/**
+ * The paper's own list for a map, repeats and all. Maps of a size it has no list for take that of the next larger size (beyond 512 the
+ * largest); patches are cut to the map, which changes nothing of what they compare.
+ */
+export function seedPatches(height: number, width: number): readonly Patch[] {
+  const sizes = [...seedLists.keys()];
+  const size = sizes.find((own) => own >= Math.max(height, width)) ?? sizes.at(-1)!;
+  return seedLists.get(size)!.map(([h, w]): Patch => [Math.min(h, height), Math.min(w, width)]);
+}
+
+/** A repeat has the cost and the distortion of its first, and could change no choice. */
+function distinct(patches: readonly Patch[]): readonly Patch[] {
+  return [...new Map(patches.map((patch) => [patch.join(), patch])).values()];
 }
 
 /** For each number of parts an axis can be cut into, the smallest size of a part. */

@@ -161,7 +161,7 @@ describe('distortion', () => {
   });
 
   it('goes to its file and back', async () => {
-    const measurement = planMeasurement(networkOf('relu', 4), { squareOnly: true });
+    const measurement = planMeasurement(networkOf('relu', 4), { kind: 'square' });
     const sums = await measure(measurement, await openLinear(compute, measurement, { probes: 2, seed: 1 }), 4);
     const made = { model: 'ab'.repeat(32), method: 'linear' as const, samples: count, probes: 2, seed: 1, version: '0' };
     const distortion = distortionOf(measurement, { perPicture: 2 }, sums, made);

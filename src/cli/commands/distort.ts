@@ -1,6 +1,7 @@
 // tessera distort: measures what every patch on every channel does to the output, and writes the distortion file.
 import { rm } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
+import { type CandidateKind, candidateKinds } from '../../block/candidates.js';
 import { distortionOf, type Measurement, type Meter, planMeasurement } from '../../block/distort.js';
 import { openExact } from '../../block/distort-exact.js';
 import { openLinear, openLoss } from '../../block/distort-linear.js';
@@ -25,7 +26,7 @@ interface DistortOptions extends CommonOptions, PictureOptions {
   readonly samples: number;
   readonly probes: number;
   readonly seed: number;
-  readonly candidates: 'all' | 'square';
+  readonly candidates: CandidateKind;
   readonly output: string;
 }
 
@@ -61,7 +62,11 @@ export function distortCommand(): Command {
     .addOption(new Option('--samples <n>', 'pictures to measure with, drawn from those given').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--probes <n>', 'random directions at the output for each picture').argParser(wholeNumber(1, 1024)).default(4))
     .addOption(new Option('--seed <n>', 'seed of pictures and directions').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
-    .addOption(new Option('--candidates <kind>', 'patches to measure').choices(['all', 'square']).default('all'))
+    .addOption(
+      new Option('--candidates <kind>', "patches to measure: all worth it, square ones, or the paper's own lists")
+        .choices(candidateKinds)
+        .default('generated'),
+    )
     .requiredOption('-o, --output <file>', 'distortion file to write (.npz); a killed run goes on from <file>.unfinished')
     .action((path: string, options: DistortOptions) =>
       perform(options, async (task) => {
@@ -82,7 +87,7 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
   const graph = onnx.readGraph(inputShapeOf(onnx, pictures));
   checkShape(dataset, graph.input.shape);
   const sample = drawSample(dataset, options, path);
-  const measurement = planMeasurement(simplify(graph), { squareOnly: options.candidates === 'square' });
+  const measurement = planMeasurement(simplify(graph), { kind: options.candidates });
   const meter = await openMeter(await openCompute(task, options.threads), measurement, options);
   const probes = options.method === 'linear' ? options.probes : 0;
   const made = { model: onnx.hash, method: options.method, samples: sample.length, probes, seed: options.seed, version: packageVersion() };
