@@ -2,7 +2,8 @@
 import { createSequence } from '../data/generated.js';
 import { addBlockChanges } from '../kernel/blocks.js';
 import type { Compute } from '../kernel/compute.js';
-import { sizeOf } from '../model/graph.js';
+import { applySoftmax } from '../model/forward.js';
+import { type Graph, sizeOf } from '../model/graph.js';
 import { type Differentiable, openDifferentiable } from '../train/backward.js';
 import { type MeasuredLayer, type Measurement, type Meter, picturesInCache, type SampleBatch } from './distort.js';
 
@@ -49,19 +50,24 @@ export async function openLinear(compute: Compute, measurement: Measurement, { p
  */
 export async function openLoss(compute: Compute, measurement: Measurement): Promise<Meter> {
   const network = await openDifferentiable(compute, measurement.graph);
+  const [classes = 1, ...map] = shapeAfter(measurement.graph);
   return {
     batch: picturesInCache(measurement, 1),
     perPicture: 1,
+    labelsEach: sizeOf(map),
     add: (batch, sums) =>
       withPass(network, batch, async (pass) => {
         const scores = pass.value(measurement.graph.output);
         const gradients = compute.floats(scores.length);
-        lossGradient(scores, batch, gradients);
+        lossGradient(scores, batch, classes, gradients);
         await backAndAdd({ compute, measurement, network, signed: true }, pass, gradients, 1, sums);
       }),
     close: () => network.close(),
   };
 }
+
+const shapeAfter = ({ nodes, output, input }: Graph): readonly number[] =>
+  nodes.find((node) => node.output === output)?.shape ?? input.shape;
 
 type Pass = Awaited<ReturnType<Differentiable['forward']>>;
 
@@ -119,16 +125,25 @@ function slopeGradients(compute: Compute, node: MeasuredLayer['node'], gradients
   return scaled;
 }
 
-/** ∂ cross-entropy / ∂ scores = softmax − one-hot. */
-function lossGradient(scores: Float32Array, { count, labels }: SampleBatch, gradients: Float32Array): void {
-  const classes = scores.length / count;
+/**
+ * ∂ loss / ∂ scores = (softmax − one-hot) / scored positions: cross-entropy over the classes, the first axis, in the mean over the positions
+ * of a map whose class is one of them and not the ignored one. A picture without any has gradient 0.
+ */
+function lossGradient(scores: Float32Array, { count, labels = [], ignore }: SampleBatch, classes: number, gradients: Float32Array): void {
+  const positions = scores.length / count / classes;
   for (let n = 0; n < count; n++) {
-    const row = scores.subarray(n * classes, (n + 1) * classes);
-    const greatest = row.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-    const total = row.reduce((sum, score) => sum + Math.exp(score - greatest), 0);
-    row.forEach((score, k) => {
-      gradients[n * classes + k] = Math.exp(score - greatest) / total - (labels?.[n] === k ? 1 : 0);
-    });
+    const labelAt = (p: number): number => labels[n * positions + p] ?? -1;
+    const isScored = (p: number): boolean => labelAt(p) !== ignore && labelAt(p) >= 0 && labelAt(p) < classes;
+    let scored = 0;
+    for (let p = 0; p < positions; p++) if (isScored(p)) scored++;
+    for (let p = 0; p < positions; p++) {
+      const first = n * classes * positions + p;
+      const own = Array.from({ length: classes }, (_, k) => scores[first + k * positions]!);
+      const softmax = isScored(p) ? applySoftmax('softmax', own) : undefined;
+      own.forEach((_, k) => {
+        gradients[first + k * positions] = softmax === undefined ? 0 : (softmax[k]! - (labelAt(p) === k ? 1 : 0)) / scored;
+      });
+    }
   }
 }
 

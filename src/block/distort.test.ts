@@ -146,6 +146,65 @@ describe('distortion', () => {
       { numRuns: 8 },
     ));
 
+  it('loss on a map of scores is the mean over the pixels that count', async () => {
+    const whole = networkOf('relu', 7);
+    const graph = { ...whole, nodes: [...whole.nodes.slice(0, 4), conv('scores', 'last', 3, channels, outputs, 11)], output: 'scores' };
+    const measurement = planMeasurement(graph);
+    const truth = Array.from({ length: count * side * side }, (_, i) => i % (outputs + 1));
+    const meter = await openLoss(compute, measurement);
+    expect(meter.labelsEach).toBe(side * side);
+    const sums = new Float64Array(measurement.rows * measurement.patches.length);
+    await meter.add({ images: picturesOf(7), count, first: 0, labels: truth, ignore: 1 }, sums);
+    meter.close();
+    const gradient = (plain: Float32Array, n: number, p: number): number[] => {
+      const exps = Array.from({ length: outputs }, (_, k) => Math.exp(plain[(n * outputs + k) * side * side + p]!));
+      const label = truth[n * side * side + p]!;
+      if (label === 1 || label >= outputs) return exps.map(() => 0);
+      return exps.map((e, k) => e / exps.reduce((a, b) => a + b, 0) - (k === label ? 1 : 0));
+    };
+    await forEachPatch(measurement, sums, 7, ['last'], (sum, plain, changed) => {
+      let expected = 0;
+      for (let n = 0; n < count; n++) {
+        let own = 0;
+        let scored = 0;
+        for (let p = 0; p < side * side; p++) {
+          const slopes = gradient(plain, n, p);
+          if (slopes.some((slope) => slope !== 0)) scored++;
+          slopes.forEach((slope, k) => {
+            const at = (n * outputs + k) * side * side + p;
+            own += slope * (changed[at]! - plain[at]!);
+          });
+        }
+        expected += own / scored;
+      }
+      expectClose(sum, expected, 10);
+    });
+  });
+
+  it('at the features is that of the map the global pooling reads', async () => {
+    const whole = networkOf('relu', 8);
+    const geometry = {
+      ...{ channels, inputHeight: side, inputWidth: side, outputHeight: 1, outputWidth: 1, kernelHeight: side, kernelWidth: side },
+      ...{ strideY: 1, strideX: 1, dilationY: 1, dilationX: 1, padTop: 0, padLeft: 0 },
+    };
+    const pool: GraphNode = {
+      ...{ kind: 'averagepool', name: 'pool', inputs: ['last'], output: 'pool', shape: [channels, 1, 1], geometry },
+      divisors: [side * side],
+    };
+    const graph = { ...whole, nodes: [...whole.nodes.slice(0, 4), pool], output: 'pool' };
+    const measurement = planMeasurement(graph, { at: 'features' });
+    const sums = await measure(measurement, await openExact(compute, measurement), 8);
+    expect(measurement.graph.output).toBe('last');
+    await forEachPatch(measurement, sums, 8, ['first', 'last'], (sum, plain, changed) => expectClose(sum, squared(changed, plain)));
+    expect(() => planMeasurement(whole, { at: 'features' })).toThrow('no global average pooling');
+  });
+
+  it('stops at a softmax inside a network', () => {
+    const whole = networkOf('relu', 1);
+    const after: GraphNode = { kind: 'truncate', name: 'after', inputs: ['answer'], output: 'after', shape: [outputs] };
+    expect(() => planMeasurement({ ...whole, nodes: [...whole.nodes, after], output: 'after' })).toThrow('not at the end');
+  });
+
   it('depends neither on how pictures are batched nor on threads, and on the seed alone', async () => {
     const measurement = planMeasurement(networkOf('relu', 3));
     const threaded: Compute = await createNodeCompute({ threads: 2 });

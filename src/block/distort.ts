@@ -1,7 +1,8 @@
 // What is measured when a distortion is: the activations of a network, their channels and patches. The ways to measure it stand beside:
 // distort-linear.ts and distort-exact.ts.
 import { DataError } from '../errors.js';
-import type { Graph, PreluNode, ReluNode } from '../model/graph.js';
+import { type Graph, type PreluNode, type ReluNode, withoutDeadNodes } from '../model/graph.js';
+import { splitOutputActivation } from '../model/passes/reorder.js';
 import type { Patch } from '../model/program.js';
 import { type CandidateOptions, candidatePatches, joinCandidates } from './candidates.js';
 import { channelRows, type Distortion } from './distortion-file.js';
@@ -19,8 +20,17 @@ export interface MeasuredLayer {
   readonly firstRow: number;
 }
 
+/** Where a change is measured: at the scores before a softmax (a vector, or a map of them), or at what the global pooling reads. */
+export const measuringPlaces = ['logits', 'features'] as const;
+export type MeasuringPlace = (typeof measuringPlaces)[number];
+
+export interface MeasurementOptions extends CandidateOptions {
+  /** Default "logits". */
+  readonly at?: MeasuringPlace;
+}
+
 export interface Measurement {
-  /** Ends at the scores: a softmax at the end is left out. */
+  /** Ends where changes are measured. */
   readonly graph: Graph;
   readonly layers: readonly MeasuredLayer[];
   /** Patches of all layers: the columns. */
@@ -35,8 +45,10 @@ export interface SampleBatch {
   readonly count: number;
   /** Place of the first one in the sample. */
   readonly first: number;
-  /** Their classes, which the method "loss" needs. */
+  /** Their classes, which the method "loss" needs: one for each position of the scores, picture after picture. */
   readonly labels?: ArrayLike<number>;
+  /** The class that is not scored. */
+  readonly ignore?: number;
 }
 
 /** A way of measuring, opened on a network. */
@@ -45,17 +57,19 @@ export interface Meter {
   readonly batch: number;
   /** What a sum is divided by for each picture. */
   readonly perPicture: number;
+  /** How many labels it needs of each picture; undefined where it needs none. */
+  readonly labelsEach?: number;
   /** sums[row · patches + column] += the distortion of every picture of the batch. */
   add(batch: SampleBatch, sums: Float64Array): Promise<void>;
   close(): void;
 }
 
 /**
- * Lists what there is to measure in a simplified graph.
- * @throws DataError ("no-activations") for a network without any.
+ * Lists what there is to measure in a simplified graph: the activations that what is measured depends on.
+ * @throws DataError ("no-activations") for a network without any, ("no-global-pooling", "unsupported-measurement").
  */
-export function planMeasurement(graph: Graph, options: CandidateOptions = {}): Measurement {
-  const scores = withoutSoftmax(graph);
+export function planMeasurement(graph: Graph, options: MeasurementOptions = {}): Measurement {
+  const scores = options.at === 'features' ? upToPooling(graph) : withoutSoftmax(graph);
   const nodes = scores.nodes.filter((node) => node.kind === 'relu' || node.kind === 'prelu');
   if (nodes.length === 0) {
     throw new DataError('the network has no activation to share comparisons in', {
@@ -78,11 +92,32 @@ export function planMeasurement(graph: Graph, options: CandidateOptions = {}): M
   return { graph: scores, layers, patches, rows };
 }
 
-/** Softmax keeps the order of the scores, and would hide by how much they change. */
+/**
+ * The network up to its scores: softmax keeps their order, and would hide by how much they change.
+ * @throws DataError ("unsupported-measurement") for a softmax elsewhere.
+ */
 export function withoutSoftmax(graph: Graph): Graph {
-  const last = graph.nodes.find((node) => node.output === graph.output);
-  if (last?.kind !== 'softmax' && last?.kind !== 'logsoftmax') return graph;
-  return { ...graph, output: last.inputs[0]!, nodes: graph.nodes.filter((node) => node !== last) };
+  const scores = splitOutputActivation(graph).graph;
+  const stray = scores.nodes.find((node) => node.kind === 'softmax' || node.kind === 'logsoftmax');
+  if (stray === undefined) return scores;
+  throw new DataError(`the softmax ${stray.name} is not at the end of the network`, {
+    code: 'unsupported-measurement',
+    where: stray.name,
+    hint: 'Distortion goes through a network up to its scores; --at features stops before a global pooling.',
+  });
+}
+
+/** The network without its last global average pooling and what comes after. */
+function upToPooling(graph: Graph): Graph {
+  const pool = graph.nodes.findLast(
+    (node) => node.kind === 'averagepool' && node.geometry.outputHeight === 1 && node.geometry.outputWidth === 1,
+  );
+  if (pool !== undefined) return withoutDeadNodes({ ...graph, output: pool.inputs[0]! });
+  throw new DataError('the network has no global average pooling to measure before', {
+    code: 'no-global-pooling',
+    where: graph.output,
+    hint: 'Leave --at features out: the change is then measured at the scores.',
+  });
 }
 
 /** How many pictures at a time keep `copies` times the largest value within 2^20 elements (4 MiB, about a cache), at least one. */

@@ -17,6 +17,8 @@ const metaSchema = v.object({
   /** Random directions at the output for each picture; 0 for methods without. */
   probes: count,
   seed: count,
+  /** Where the change was measured: at the scores unless it says otherwise. */
+  at: v.optional(v.picklist(['logits', 'features'])),
   version: v.string(),
   /** Activations in the order they run, and [channels, height, width] of each. */
   layers: v.array(v.string()),

@@ -29,6 +29,21 @@ export function rowOf(outputs: Float32Array, index: number, batch: number): Floa
   return outputs.subarray(index * length, (index + 1) * length);
 }
 
+/** Class of the greatest score at a pixel of a map with `area` pixels; the first of equals. */
+function classAt(scores: ArrayLike<number>, pixel: number, area: number, classes: number): number {
+  let best = 0;
+  for (let c = 1; c < classes; c++) if ((scores[c * area + pixel] as number) > (scores[best * area + pixel] as number)) best = c;
+  return best;
+}
+
+/** Share of positions (1 of a vector of scores, `positions` of a map) where two networks' scores name the same class. */
+export function sharedLabels(a: ArrayLike<number>, b: ArrayLike<number>, positions: number): number {
+  const classes = a.length / positions;
+  let same = 0;
+  for (let p = 0; p < positions; p++) same += classAt(a, p, positions, classes) === classAt(b, p, positions, classes) ? 1 : 0;
+  return same / positions;
+}
+
 /** Counts pixels by true and by predicted class, for the mean intersection over union. */
 export interface Confusion {
   add(scores: ArrayLike<number>, truth: Uint8Array, ignore?: number): void;
@@ -45,8 +60,7 @@ export function createConfusion(classes: number): Confusion {
       for (let pixel = 0; pixel < area; pixel++) {
         const label = truth[pixel] as number;
         if (label === ignore || label >= classes) continue;
-        let best = 0;
-        for (let c = 1; c < classes; c++) if ((scores[c * area + pixel] as number) > (scores[best * area + pixel] as number)) best = c;
+        const best = classAt(scores, pixel, area, Math.min(classes, scores.length / area));
         counts[label * classes + best] = (counts[label * classes + best] as number) + 1;
       }
     },

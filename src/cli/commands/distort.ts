@@ -2,7 +2,15 @@
 import { rm } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { type CandidateKind, candidateKinds } from '../../block/candidates.js';
-import { distortionOf, type Measurement, type Meter, planMeasurement } from '../../block/distort.js';
+import {
+  distortionOf,
+  type Measurement,
+  type MeasuringPlace,
+  type Meter,
+  measuringPlaces,
+  planMeasurement,
+  type SampleBatch,
+} from '../../block/distort.js';
 import { openExact } from '../../block/distort-exact.js';
 import { openLinear, openLoss } from '../../block/distort-linear.js';
 import { writeDistortion } from '../../block/distortion-file.js';
@@ -27,6 +35,7 @@ interface DistortOptions extends CommonOptions, PictureOptions {
   readonly probes: number;
   readonly seed: number;
   readonly candidates: CandidateKind;
+  readonly at: MeasuringPlace;
   readonly output: string;
 }
 
@@ -38,6 +47,7 @@ interface Distorted {
   readonly seconds: number;
   readonly file: string;
   readonly method: DistortOptions['method'];
+  readonly at: MeasuringPlace;
   readonly layers: number;
   /** Pictures that an unfinished run had measured. */
   readonly resumed: number;
@@ -67,6 +77,11 @@ export function distortCommand(): Command {
         .choices(candidateKinds)
         .default('generated'),
     )
+    .addOption(
+      new Option('--at <place>', 'where the change is measured: the scores before a softmax, or what the global pooling reads')
+        .choices(measuringPlaces)
+        .default('logits'),
+    )
     .requiredOption('-o, --output <file>', 'distortion file to write (.npz); a killed run goes on from <file>.unfinished')
     .action((path: string, options: DistortOptions) =>
       perform(options, async (task) => {
@@ -82,15 +97,20 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
     const hint = 'Give the ONNX file: a compiled model has no float network left.';
     throw new UsageError('a compiled model cannot be measured', { code: 'usage', where: path, hint });
   }
+  if (options.method === 'loss' && options.at === 'features') {
+    const hint = 'Leave --at features out, or use --method linear.';
+    throw new UsageError('a loss is of the scores', { code: 'usage', where: '--at', hint });
+  }
   const pictures = await openPictures([], options, task.output, description);
   const { dataset } = pictures;
   const graph = onnx.readGraph(inputShapeOf(onnx, pictures));
   checkShape(dataset, graph.input.shape);
   const sample = drawSample(dataset, options, path);
-  const measurement = planMeasurement(simplify(graph), { kind: options.candidates });
+  const measurement = planMeasurement(simplify(graph), { kind: options.candidates, at: options.at });
   const meter = await openMeter(await openCompute(task, options.threads), measurement, options);
   const probes = options.method === 'linear' ? options.probes : 0;
-  const made = { model: onnx.hash, method: options.method, samples: sample.length, probes, seed: options.seed, version: packageVersion() };
+  const { method, seed, at } = options;
+  const made = { model: onnx.hash, method, samples: sample.length, probes, seed, at, version: packageVersion() };
   const names = sample.map((index) => dataset.names[index]);
   const key = JSON.stringify([made, onnx.fullHash(), measurement.patches, options.data, names, dataset.preprocessing, meter.batch]);
   const size = measurement.rows * measurement.patches.length;
@@ -108,6 +128,7 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
     seconds,
     file: options.output,
     method: options.method,
+    at: options.at,
     layers: measurement.layers.length,
     resumed: unfinished.done,
   };
@@ -120,7 +141,7 @@ function openMeter(compute: Compute, measurement: Measurement, { method, probes,
 
 /** Which pictures to measure with: all, or as many as asked for, drawn without repeats, in order (folders are sorted by class). */
 function drawSample(dataset: Dataset, { samples, seed, method }: DistortOptions, path: string): readonly number[] {
-  if (method === 'loss' && dataset.labels === undefined) {
+  if (method === 'loss' && dataset.labels === undefined && dataset.annotation === undefined) {
     const hint = 'Give a folder with labels or a dataset descriptor, or use --method linear.';
     throw new DataError('the pictures have no labels, which the change of the loss needs', { code: 'no-labels', where: path, hint });
   }
@@ -155,8 +176,7 @@ async function measureAll(
       task.signal.throwIfAborted();
       const chosen = sample.slice(first, first + meter.batch);
       const images = await readPictures(dataset, chosen);
-      const labels = dataset.labels === undefined ? {} : { labels: chosen.map((index) => dataset.labels![index]!) };
-      await meter.add({ images, count: chosen.length, first, ...labels }, sums);
+      await meter.add({ images, count: chosen.length, first, ...(await truthOf(dataset, chosen, meter)) }, sums);
       progress.update(first + chosen.length);
       if (performance.now() - kept < keepSeconds * 1000) continue;
       await keep({ done: first + chosen.length, sums });
@@ -178,10 +198,28 @@ async function readPictures(dataset: Dataset, chosen: readonly number[]): Promis
   return joined;
 }
 
-function describe({ channels, candidates, samples, seconds, file, method, layers }: Distorted): string {
+/** Classes of pictures or, where they are annotated, of their pixels. */
+async function truthOf(
+  dataset: Dataset,
+  chosen: readonly number[],
+  { labelsEach }: Meter,
+): Promise<Pick<SampleBatch, 'labels' | 'ignore'>> {
+  if (labelsEach === undefined) return {};
+  const { annotation, ignore } = dataset;
+  const maps = annotation === undefined ? undefined : await Promise.all(chosen.map((index) => annotation(index)));
+  const labels = maps === undefined ? chosen.map((index) => dataset.labels![index]!) : maps.flatMap((map) => Array.from(map));
+  if (labels.length === chosen.length * labelsEach) return { labels, ...(ignore === undefined ? {} : { ignore }) };
+  throw new DataError(`a picture has ${labels.length / chosen.length} labels, the network gives ${labelsEach} positions a class`, {
+    code: 'wrong-labels',
+    where: dataset.names[chosen[0]!] ?? 'labels',
+    hint: 'Annotations have the size of the map of scores; --method linear needs none.',
+  });
+}
+
+function describe({ channels, candidates, samples, seconds, file, method, at, layers }: Distorted): string {
   return [
     `${formatCount(channels)} channels of ${layers} layers under up to ${candidates} patches each`,
-    `${formatCount(samples)} pictures, ${method}, in ${formatSeconds(seconds)}`,
+    `${formatCount(samples)} pictures, ${method}, at the ${at}, in ${formatSeconds(seconds)}`,
     file,
   ].join('\n');
 }

@@ -3,7 +3,7 @@ import type { Command } from 'commander';
 import { Option } from 'commander';
 import { batches } from '../../data/dataset.node.js';
 import { DataError } from '../../errors.js';
-import { argmax, createConfusion, isInTop, rowOf } from '../answers.js';
+import { argmax, createConfusion, isInTop, rowOf, sharedLabels } from '../answers.js';
 import { openCompute } from '../compute.js';
 import { formatCount, formatSeconds, formatShare } from '../format.js';
 import { findModel, type OpenModel, openModel } from '../model.js';
@@ -24,7 +24,7 @@ interface Evaluation {
   readonly top1?: number;
   readonly top5?: number;
   readonly miou?: number;
-  /** Share of pictures with the same label as in float (compiled models: as in fixed point). */
+  /** Share of pictures, or of pixels, with the same label as in float (compiled models: as in fixed point). */
   readonly agreement: number;
   /** Evaluated values that left their range, from the fixed-point simulation; absent for float. */
   readonly clipped?: number;
@@ -104,8 +104,12 @@ function createScores({ dataset, classes }: Pictures): Scores {
       for (let i = 0; i < count; i++) {
         const row = rowOf(results, i, count);
         outputs = row.length;
-        same += argmax(row) === argmax(rowOf(plaintext, i, count)) ? 1 : 0;
-        if (annotation !== undefined) confusion?.add(row, await annotation(from + i), ignore);
+        const truth = await annotation?.(from + i);
+        same += sharedLabels(row, rowOf(plaintext, i, count), truth?.length ?? 1);
+        if (truth !== undefined) {
+          checkMap(row, truth, dataset.names[from + i]!);
+          confusion?.add(row, truth, ignore);
+        }
         const label = labels?.[from + i];
         if (label === undefined) continue;
         first += argmax(row) === label ? 1 : 0;
@@ -120,6 +124,16 @@ function createScores({ dataset, classes }: Pictures): Scores {
       agreement: same / seen,
     }),
   };
+}
+
+/** Throws DataError ("wrong-labels") for an annotation that is not of the size of the map of scores. */
+function checkMap(scores: Float32Array, truth: Uint8Array, name: string): void {
+  if (scores.length % truth.length === 0 && scores.length > truth.length) return;
+  throw new DataError(`the annotation of ${name} has ${truth.length} pixels, which ${scores.length} scores cannot be for`, {
+    code: 'wrong-labels',
+    where: name,
+    hint: 'Annotations have the size of the map of scores.',
+  });
 }
 
 function describe({ images, top1, top5, miou, agreement, clipped, seconds }: Evaluation, precision: string): string {
