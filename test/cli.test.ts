@@ -173,6 +173,28 @@ describe.skipIf(!existsSync(model))('with the built-in network', () => {
     for (const { rounds, seconds } of [offline, online]) expect(seconds).toBeGreaterThan(rounds * 0.01);
   });
 
+  it('measures the network alone, and computing alone', () => {
+    const dry = json('run', compiled, '--dry', '--parties', 'processes');
+    const { suites } = json('estimate', compiled);
+    expect(dry).toMatchObject({ dry: true, results: [], estimateMatches: true, inferences: 1 });
+    expect(dry.online.links).toEqual(suites.masked.online.links);
+    const infinite = json('run', compiled, cat, '--network', 'infinite');
+    expect(infinite).toMatchObject({ parties: 'memory', estimateMatches: true, framing: 0 });
+    expect(tessera('run', compiled, cat, '--network', 'infinite', '--parties', 'processes').status).toBe(2);
+  });
+
+  it('writes what each party did when, and how long it was idle', () => {
+    const file = join(folder, 'trace.json');
+    const { idle, online } = json('run', compiled, cat, '--parties', 'processes', '--trace', file);
+    for (const party of ['client', 'server', 'provider']) {
+      expect(idle[party]).toBeGreaterThan(0);
+      expect(idle[party]).toBeLessThan(1);
+    }
+    expect(online.idle.provider).toBe(1);
+    const { traceEvents } = JSON.parse(readFileSync(file, 'utf8'));
+    expect(new Set(traceEvents.map((event: { pid: number }) => event.pid))).toEqual(new Set([1, 2, 3]));
+  });
+
   it('evaluates in float, in fixed point and privately', () => {
     const labelled = join(folder, 'labelled.json');
     const settings = JSON.parse(readFileSync(preprocessing, 'utf8'));

@@ -6,6 +6,7 @@ import { providerLimits, serverLimits } from '../party/limits.js';
 import { createProvider } from '../party/provider.js';
 import { createServer, loadModel } from '../party/server.js';
 import type { InferenceReport } from '../party/session.js';
+import type { Recorder } from '../party/timeline.js';
 import type { Channel } from '../wire/channel.js';
 import type { ChannelLimits } from '../wire/limits.js';
 import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
@@ -37,14 +38,16 @@ export interface HostOptions {
   /** The most images in one batch. */
   readonly maxBatch?: number;
   readonly events?: Events;
+  /** Where to write down what this party does when. */
+  readonly recorder?: Recorder;
 }
 
 /** Listens as the helper party. */
 export function hostProvider(options: HostOptions): Promise<Listener> {
-  const { compute, network, events } = options;
+  const { compute, network, events, recorder } = options;
   const wrap = (link: Channel, peer: 'client' | 'server') =>
     network === undefined ? link : shape(link, linkSpeed(network, 'provider', peer));
-  const provider = createProvider({ compute, wrap, ...sessionLimits(options), ...reporting(events) });
+  const provider = createProvider({ compute, wrap, ...recording(recorder), ...sessionLimits(options), ...reporting(events) });
   return host(options, providerLimits, (link) => provider.serve(link));
 }
 
@@ -67,7 +70,8 @@ export async function hostServer(options: ServerHostOptions): Promise<Listener> 
     options.onProviderLink?.(shaped);
     return shaped;
   };
-  const server = createServer({ compute, model: served, connectProvider, ...sessionLimits(options), ...reporting(options.events) });
+  const own = { ...recording(options.recorder), ...sessionLimits(options), ...reporting(options.events) };
+  const server = createServer({ compute, model: served, connectProvider, ...own });
   return host(options, serverLimits(model.program, options.maxBatch), (link) =>
     server.serve(network === undefined ? link : shape(link, linkSpeed(network, 'server', 'client'))),
   );
@@ -81,6 +85,8 @@ const sessionLimits = ({ idleSeconds, maxBatch }: HostOptions): { idleSeconds?: 
   ...(idleSeconds === undefined ? {} : { idleSeconds }),
   ...(maxBatch === undefined ? {} : { maxBatch }),
 });
+
+const recording = (recorder: Recorder | undefined): { recorder?: Recorder } => (recorder === undefined ? {} : { recorder });
 
 function reporting(events: Events | undefined): { onInference?(report: InferenceReport): void } {
   return events?.answered === undefined ? {} : { onInference: (report) => events.answered?.(report) };

@@ -4,6 +4,7 @@ import { suites } from '../party/session.js';
 import { type Estimate, estimate } from '../protocol/estimate.js';
 import type { Suite } from '../protocol/suite.js';
 import type { OpenModel } from './model.js';
+import type { StoredModel } from './model-folder.js';
 import type { Pictures } from './pictures.js';
 import { type AnsweredBatch, type RunReport, reportRun } from './run-report.js';
 import type { LocalRunOptions, Outcome, PrivateSession } from './run-types.js';
@@ -61,15 +62,38 @@ export function estimator(session: Pick<PrivateSession, 'program'>, suite: strin
   };
 }
 
+/** How the parties run, and what is to be done before they end. */
+export interface LocalPace extends LocalRunOptions {
+  readonly batch: number;
+  onEnd?(session: PrivateSession): Promise<void>;
+}
+
 /** Private inference on this machine, every picture compared with plaintext. */
 export async function runPrivately(
   task: Task,
   model: OpenModel,
   { dataset, classes = model.compiled.description.classes }: Pictures,
-  options: LocalRunOptions & { readonly batch: number },
+  options: LocalPace,
 ): Promise<RunReport> {
   const session = await openLocal(model, options, task);
   return answerAll(task, session, dataset, classes, options, model.plaintext);
+}
+
+/** Moves the messages of `count` pictures and nothing else: no picture, no weights, no computing. Its report has no results. */
+export async function runDry(task: Task, model: StoredModel, count: number, options: LocalPace): Promise<RunReport> {
+  const session = await openLocal(model, { ...options, dry: true }, task);
+  const size = session.program.tensors[session.program.input]!.shape.reduce((a, b) => a * b, 1);
+  const answered: AnsweredBatch[] = [];
+  for (let done = 0; done < count; done += options.batch) {
+    task.signal.throwIfAborted();
+    const batch = Math.min(options.batch, count - done);
+    const outcome = await session.infer(new Float32Array(batch * size), batch);
+    answered.push({ names: new Array<string>(batch).fill(''), outcome });
+  }
+  const report = await reportRun(session, answered, undefined, estimator(session, options.suite));
+  await options.onEnd?.(session);
+  await session.close();
+  return { ...report, results: [] };
 }
 
 /** Answers every picture in a session that is open, and reports. */
@@ -78,7 +102,7 @@ export async function answerAll(
   session: PrivateSession,
   dataset: Dataset,
   classes: readonly string[] | undefined,
-  options: { readonly batch: number; readonly suite: string },
+  options: { readonly batch: number; readonly suite: string; onEnd?(session: PrivateSession): Promise<void> },
   plaintext?: OpenModel['plaintext'],
 ): Promise<RunReport> {
   const answered: AnsweredBatch[] = [];
@@ -91,6 +115,7 @@ export async function answerAll(
     });
   });
   const report = await reportRun(session, answered, classes, estimator(session, options.suite));
+  await options.onEnd?.(session);
   await session.close();
   return report;
 }

@@ -1,11 +1,12 @@
 // What a private run came to: answers beside plaintext ones, traffic and time added up, and whether the estimate was right.
 import { applySoftmax } from '../model/forward.js';
 import type { Program } from '../model/program.js';
+import { idleShare, type Timeline } from '../party/timeline.js';
 import type { Estimate } from '../protocol/estimate.js';
-import type { Link, RunPhase } from '../protocol/operation.js';
+import type { Link, Role, RunPhase } from '../protocol/operation.js';
 import { argmax, maxAbsDifference, rowOf } from './answers.js';
 import { formatBytes, formatSeconds, formatShare, formatTable } from './format.js';
-import type { LinkTraffic, Outcome, PrivateSession, SessionTraffic } from './run-types.js';
+import type { LinkTraffic, Outcome, PrivateSession, SessionTraffic, Timelines } from './run-types.js';
 
 /** One picture's answer, as `run` prints it. */
 export interface Answer {
@@ -25,7 +26,11 @@ export interface PhaseReport {
   /** Of the longest inference. */
   readonly rounds: number;
   readonly links: LinkTraffic;
+  readonly idle?: Idle;
 }
+
+/** Share of the time in which a party neither computed nor sent, of the time of inferences. */
+export type Idle = Readonly<Record<Role, number>>;
 
 /** The JSON of `run`, `demo` and `infer`. */
 export interface RunReport {
@@ -41,6 +46,8 @@ export interface RunReport {
   readonly online: PhaseReport;
   readonly setup: { readonly seconds: number; readonly bytes: number };
   readonly framing: number;
+  /** Of both phases; where timelines were recorded. */
+  readonly idle?: Idle;
   /** Whether every byte of every link this process saw, and the rounds, were as estimated. */
   readonly estimateMatches: boolean;
 }
@@ -83,11 +90,14 @@ export async function reportRun(
   const compared = results.filter((answer) => answer.plaintextLabel !== undefined);
   const labelled = results.filter((answer) => answer.expected !== undefined);
   const traffic = await session.traffic();
+  const timelines = await session.timelines();
+  const idle = (phase?: RunPhase) => (timelines === undefined ? {} : { idle: idleOf(timelines, phase) });
   const phase = (name: RunPhase): PhaseReport => ({
     seconds: batches.reduce((sum, { outcome }) => sum + outcome.seconds[name], 0),
     bytes: totalOf(traffic[name]),
     rounds: Math.max(0, ...batches.map(({ outcome }) => outcome.rounds[name])),
     links: traffic[name],
+    ...idle(name),
   });
   return {
     results,
@@ -103,8 +113,14 @@ export async function reportRun(
     online: phase('online'),
     setup: { seconds: session.setupSeconds, bytes: totalOf(traffic.setup) },
     framing: traffic.framing,
+    ...idle(),
     estimateMatches: matchesEstimate(traffic, session.seesAllLinks, batches, estimateOf),
   };
+}
+
+function idleOf({ client, server, provider }: Timelines, phase: RunPhase | undefined): Idle {
+  const of = (own: Timeline): number => idleShare(own, client, phase);
+  return { client: of(client), server: of(server), provider: of(provider) };
 }
 
 function share<T>(items: readonly T[], holds: (item: T) => boolean): number {
@@ -196,6 +212,11 @@ function formatScores({ results, agreement, accuracy, maxAbsError }: RunReport):
   return scores.length === 0 ? [] : [scores.join(', ')];
 }
 
+/** The report of a run that had no pictures. */
+export function formatDry(report: RunReport): string {
+  return `zeros in place of all messages, and nothing computed\n\n${formatTraffic(report)}`;
+}
+
 function formatTraffic({ offline, online, setup, inferences, estimateMatches }: RunReport): string {
   const links = [...new Set([...Object.keys(offline.links), ...Object.keys(online.links)])].sort() as Link[];
   const rows = [
@@ -204,6 +225,11 @@ function formatTraffic({ offline, online, setup, inferences, estimateMatches }: 
     ['in all', formatBytes(offline.bytes), formatBytes(online.bytes)],
     ['messages in a row', String(offline.rounds), String(online.rounds)],
     ['time', formatSeconds(offline.seconds), formatSeconds(online.seconds)],
+    ...(['client', 'server', 'provider'] as const).flatMap((role) =>
+      offline.idle === undefined || online.idle === undefined
+        ? []
+        : [[`of it ${role} idle`, formatShare(offline.idle[role]), formatShare(online.idle[role])]],
+    ),
   ];
   const once = `once per session: ${formatBytes(setup.bytes)} in ${formatSeconds(setup.seconds)}`;
   return `${formatTable(rows)}\n${once}; ${estimateMatches ? 'every byte as estimated' : 'NOT as estimated: please report this'}`;

@@ -1,7 +1,8 @@
 // What the command line needs of the parties: a session that answers pictures and says what it cost. src/cli/sessions.ts makes them.
 import type { Preprocessing } from '../data/preprocess.js';
 import type { Program, ProgramWeights } from '../model/program.js';
-import type { Link, RunPhase } from '../protocol/operation.js';
+import type { Timeline } from '../party/timeline.js';
+import type { Link, Role, RunPhase } from '../protocol/operation.js';
 import type { Phase } from '../wire/channel.js';
 import type { NetworkProfile } from '../wire/profiles.js';
 
@@ -34,6 +35,8 @@ export interface Outcome {
   readonly rounds: Readonly<Record<RunPhase, number>>;
 }
 
+export type Timelines = Readonly<Record<Role, Timeline>>;
+
 export type SessionTraffic = Readonly<Record<Phase, LinkTraffic>> & { readonly framing: number };
 
 /** An open session of a client with the two other parties. */
@@ -51,6 +54,8 @@ export interface PrivateSession {
   prepare(batch: number): Promise<{ infer(images: Float32Array): Promise<Outcome> }>;
   /** Bytes so far, on the links this process can see, and of transport framing (WebSocket headers). */
   traffic(): Promise<SessionTraffic>;
+  /** What each party did when, where that was asked for: see {@link LocalRunOptions.timelines}. */
+  timelines(): Promise<Timelines | undefined>;
   /** Whether `traffic` covers every link. */
   readonly seesAllLinks: boolean;
   close(): Promise<void>;
@@ -61,4 +66,8 @@ export interface LocalRunOptions {
   readonly parties: 'memory' | 'processes';
   readonly network?: NetworkProfile;
   readonly threads: number;
+  /** Whether parties write down what they do when. */
+  readonly timelines?: boolean;
+  /** Sends zeros and computes nothing: see protocol/dry.ts. */
+  readonly dry?: boolean;
 }

@@ -8,8 +8,10 @@ import { PeerError, TesseraError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
 import { type ClientSession, type InferenceResult, openClientSession } from '../party/client.js';
 import { openLocalSession } from '../party/local.js';
-import type { Traffic } from '../party/session.js';
+import { addDrySuites, type Traffic } from '../party/session.js';
+import { createRecorder, type Timeline } from '../party/timeline.js';
 import { linkBytes } from '../party/traffic.js';
+import { dryName } from '../protocol/dry.js';
 import type { Role } from '../protocol/operation.js';
 import type { Channel, Phase } from '../wire/channel.js';
 import { linkSpeed } from '../wire/profiles.js';
@@ -20,13 +22,22 @@ import { channelLimits } from './hosting.js';
 import type { StoredModel } from './model-folder.js';
 import { writeModelFolder } from './model-folder.js';
 import type { PartyAnswer, PartySettings } from './party-process.js';
-import type { LocalRunOptions, Outcome, PrivateSession } from './run-types.js';
+import type { LocalRunOptions, Outcome, PrivateSession, Timelines } from './run-types.js';
 import type { Task } from './task.js';
 
 /** Starts all three parties on this machine, in this process or in three, and connects a client. */
 export async function openLocal(model: StoredModel, options: LocalRunOptions, task: Task): Promise<PrivateSession> {
   const compute = await openCompute(task, options.threads);
-  return options.parties === 'memory' ? openInMemory(model, options, task, compute) : openInProcesses(model, options, task, compute);
+  const open = options.parties === 'memory' ? openInMemory : openInProcesses;
+  if (!options.dry) return open(model, options, task, compute);
+  addDrySuites();
+  return open(withoutWeights(model), { ...options, suite: dryName(options.suite) }, task, compute);
+}
+
+/** The model with weights of 0: what a dry run gives the parties. */
+function withoutWeights({ compiled, summary }: StoredModel): StoredModel {
+  const layers = compiled.weights.layers.map(({ weights, bias }) => ({ weights: weights.slice().fill(0), bias: bias.slice().fill(0) }));
+  return { compiled: { ...compiled, weights: { layers } }, summary };
 }
 
 async function openInMemory({ compiled }: StoredModel, options: LocalRunOptions, task: Task, compute: Compute): Promise<PrivateSession> {
@@ -35,18 +46,18 @@ async function openInMemory({ compiled }: StoredModel, options: LocalRunOptions,
   const info = { ...description } as NonNullable<Parameters<typeof openLocalSession>[0]['info']>;
   const wrap =
     network === undefined ? {} : { wrap: (channel: Channel, own: Role, peer: Role) => shape(channel, linkSpeed(network, own, peer)) };
-  const local = await openLocalSession({ compute, program, weights, info, suite, ...wrap });
-  return sessionOf(
-    local.client,
-    task,
-    () => local.close(),
-    async () => local.counters.serverProvider,
-  );
+  const recorders = options.timelines ? { client: createRecorder(), server: createRecorder(), provider: createRecorder() } : undefined;
+  const recording = recorders === undefined ? {} : { recorders };
+  const local = await openLocalSession({ compute, program, weights, info, suite, ...wrap, ...recording });
+  return sessionOf(local.client, task, () => local.close(), {
+    traffic: async () => local.counters.serverProvider,
+    timelines: async () => recorders,
+  });
 }
 
 async function openInProcesses(model: StoredModel, options: LocalRunOptions, task: Task, compute: Compute): Promise<PrivateSession> {
-  const { threads, network, suite } = options;
-  const common = { threads, ...(network === undefined ? {} : { network }) };
+  const { threads, network, suite, timelines = false, dry = false } = options;
+  const common = { threads, timelines, dry, ...(network === undefined ? {} : { network }) };
   const provider = await startParty({ role: 'provider', ...common }, task);
   const folder = await mkdtemp(join(tmpdir(), 'tessera-model-'));
   const remove = () => rm(folder, { recursive: true, force: true });
@@ -60,8 +71,12 @@ async function openInProcesses(model: StoredModel, options: LocalRunOptions, tas
     return network === undefined ? channel : shape(channel, linkSpeed(network, 'client', peer));
   };
   const links = { server: await open(server.url, 'server'), provider: await open(provider.url, 'provider') };
-  const client = await openClientSession({ compute, suite, ...links });
-  return sessionOf(client, task, () => client.close(), server.traffic);
+  const recorder = timelines ? createRecorder() : undefined;
+  const client = await openClientSession({ compute, suite, ...links, ...(recorder === undefined ? {} : { recorder }) });
+  return sessionOf(client, task, () => client.close(), {
+    traffic: server.traffic,
+    timelines: async () => recorder && { client: recorder, server: await server.timeline(), provider: await provider.timeline() },
+  });
 }
 
 export interface RemoteOptions {
@@ -90,13 +105,15 @@ export async function openRemote(options: RemoteOptions, task: Task): Promise<Pr
   return sessionOf(client, task, () => client.close(), undefined);
 }
 
-/** @param between counters of the link from server to provider, as the server counts; undefined where they cannot be had. */
-function sessionOf(
-  client: ClientSession,
-  task: Task,
-  end: () => Promise<void>,
-  between: (() => Promise<Traffic>) | undefined,
-): PrivateSession {
+/** What only the machine that runs all three parties can say of a session. */
+interface Inside {
+  /** Counters of the link from server to provider, as the server counts. */
+  traffic(): Promise<Traffic>;
+  timelines(): Promise<Timelines | undefined>;
+}
+
+/** @param inside undefined where the other parties are elsewhere. */
+function sessionOf(client: ClientSession, task: Task, end: () => Promise<void>, inside: Inside | undefined): PrivateSession {
   let open = true;
   const close = async (): Promise<void> => {
     if (open) await end();
@@ -114,13 +131,14 @@ function sessionOf(
       return { infer: async (images) => outcomeOf(await prepared.infer(images)) };
     },
     traffic: async () => {
-      const serverProvider = between === undefined ? unseen : await between();
+      const serverProvider = inside === undefined ? unseen : await inside.traffic();
       const counters = { clientServer: client.traffic.server, clientProvider: client.traffic.provider, serverProvider };
       const bytes = (phase: Phase) => linkBytes(counters, phase);
       const framing = client.traffic.server.framingBytes + client.traffic.provider.framingBytes + serverProvider.framingBytes;
       return { setup: bytes('setup'), offline: bytes('offline'), online: bytes('online'), framing };
     },
-    seesAllLinks: between !== undefined,
+    timelines: async () => inside?.timelines(),
+    seesAllLinks: inside !== undefined,
     close,
   };
 }
@@ -144,6 +162,7 @@ function joined(rows: readonly Float32Array[]): Float32Array {
 interface StartedParty {
   readonly url: string;
   traffic(): Promise<Traffic>;
+  timeline(): Promise<Timeline>;
 }
 
 /** How long a party process may take to start, or to answer. */
@@ -173,6 +192,11 @@ async function startParty(settings: PartySettings, task: Task): Promise<StartedP
       child.send('traffic');
       const reply = await nextAnswer(child, settings.role);
       return reply.kind === 'traffic' ? reply.traffic : unseen;
+    },
+    timeline: async () => {
+      child.send('timeline');
+      const reply = await nextAnswer(child, settings.role);
+      return reply.kind === 'timeline' ? reply.timeline : { spans: [], messages: [] };
     },
   };
 }

@@ -4,6 +4,7 @@ import type { Compute } from '../kernel/compute.js';
 import { programHash } from '../model/files.js';
 import type { Program } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
+import type { RunPhase } from '../protocol/operation.js';
 import { createKeyPair } from '../random/seeds.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import type { Channel } from '../wire/channel.js';
@@ -21,6 +22,7 @@ import {
   type Traffic,
 } from './session.js';
 import * as setup from './setup.js';
+import { type Recorder, timelineNow } from './timeline.js';
 import { differenceBytes, differenceTable, type WeightTable } from './weights.js';
 
 export interface ClientOptions {
@@ -32,6 +34,8 @@ export interface ClientOptions {
   readonly provider: Channel;
   /** Hash the program must have; PeerError when the server offers another. */
   readonly pinnedHash?: string;
+  /** Where to write down what this party does when. */
+  readonly recorder?: Recorder;
 }
 
 /** What an inference gave: per image the decoded outputs (logits), in the order of the batch. */
@@ -79,7 +83,7 @@ export async function openClientSession(options: ClientOptions): Promise<ClientS
   }
 }
 
-async function greet({ compute, server, provider, suite: suiteName = 'masked', pinnedHash }: ClientOptions) {
+async function greet({ compute, server, provider, suite: suiteName = 'masked', pinnedHash, recorder }: ClientOptions) {
   const { setupNames, protocolVersion: version } = setup;
   const suite = suites[suiteName];
   if (!suite)
@@ -111,7 +115,7 @@ async function greet({ compute, server, provider, suite: suiteName = 'masked', p
   const weights = await differenceTable(compute, program, (step, position) =>
     setup.receiveSetup(server, setupNames.difference, differenceBytes(step, program.ringBits), position),
   );
-  const party = partyState('client', suite, program, compute, { server, provider }, { provider: streams }, weights);
+  const party = partyState('client', suite, program, compute, { server, provider }, { provider: streams }, weights, recorder);
   return { party, weights, hash, info: welcome.info };
 }
 
@@ -172,6 +176,7 @@ async function prepareInference(party: PartyState, numbers: Numbers, batch: numb
   const server = party.channels.server!;
   const request = ++numbers.requests;
   const start = performance.now();
+  const began = party.recorder && timelineNow();
   server.send({ inference: request, step: 0, name: controlNames.request }, setup.u32(batch), 'offline', 1);
   const numbered = await server.receive({ inference: request, step: 0, name: controlNames.number }, { maxBytes: 4 });
   const number = setup.readU32(numbered.payload, 0);
@@ -185,11 +190,17 @@ async function prepareInference(party: PartyState, numbers: Numbers, batch: numb
     const ready = await server.receive({ inference: inference.number, step: 0, name: controlNames.ready }, { maxBytes: 0 });
     inference.rounds.offline = Math.max(inference.rounds.offline, ready.depth);
     const offline = secondsSince(start);
+    if (began !== undefined) notePhase(party, 'offline', number, began);
     return preparedInference(party, inference, { inputMask, outputMask }, offline, track);
   } catch (error) {
     inference.finish();
     throw error;
   }
+}
+
+/** A phase of an inference that began then and is over now. */
+function notePhase({ recorder, program }: PartyState, phase: RunPhase, inference: number, start: number): void {
+  recorder?.span({ kind: 'phase', phase, inference, step: program.steps.length, start, end: timelineNow() });
 }
 
 interface Masks {
@@ -239,6 +250,7 @@ async function runOnline(
 ): Promise<InferenceResult> {
   const { program, suite } = party;
   const start = performance.now();
+  const began = party.recorder && timelineNow();
   try {
     const first = inference.end(0, 'online', 0);
     await suite.ends.sendInput(first.context, encoded, masks.inputMask);
@@ -248,6 +260,7 @@ async function runOnline(
     const size = values.length / inference.batch;
     const outputs = Array.from({ length: inference.batch }, (_, i) => values.slice(i * size, (i + 1) * size));
     const seconds = { offline: offlineSeconds, online: secondsSince(start) };
+    if (began !== undefined) notePhase(party, 'online', inference.number, began);
     return { outputs, report: { inference: inference.number, batch: inference.batch, seconds, rounds: inference.rounds } };
   } finally {
     inference.finish();

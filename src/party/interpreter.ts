@@ -9,6 +9,7 @@ import { createScope, type Scope } from '../protocol/scope.js';
 import { operationOf, type Suite } from '../protocol/suite.js';
 import type { Streams } from '../random/streams.js';
 import type { Channel } from '../wire/channel.js';
+import { type Recorder, timelineNow } from './timeline.js';
 
 /** What a party brings to every inference of a session. */
 export interface PartyState {
@@ -21,6 +22,8 @@ export interface PartyState {
   weights(index: number): LinearWeights;
   /** Heap data derived from the program, by step, batch and purpose. */
   readonly cache: Map<string, unknown>;
+  /** Where to write down what is done when. */
+  readonly recorder?: Recorder;
 }
 
 /** One inference (a batch of images that share their messages) as one party sees it. */
@@ -69,16 +72,18 @@ export function openInference(party: PartyState, number: number, batch: number):
 
   const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
     const { context, clock } = contextOf(index, phase, depth);
+    const start = party.recorder && timelineNow();
     const operation = operationOf(party.suite, step)[party.role];
     if (phase === 'offline') {
       materials.set(index, await operation.offline(context, step));
       // A peer that reads slowly holds this party back, instead of filling its memory with a whole offline phase.
-      await Promise.all(Object.values(party.channels).map((channel) => channel.drained()));
+      await drained(party, number, index);
     } else {
       await operation.online?.(context, step, materials.get(index));
       materials.delete(index);
     }
     for (const id of stepInputs(step)) release(values[phase], memory, id);
+    if (start !== undefined) party.recorder?.span({ kind: 'step', phase, inference: number, step: index, start, end: timelineNow() });
     return clock();
   };
 
@@ -114,6 +119,13 @@ export function openInference(party: PartyState, number: number, batch: number):
   };
 }
 
+/** Until no link's queue is long. */
+async function drained({ channels, recorder }: PartyState, inference: number, step: number): Promise<void> {
+  const start = recorder && timelineNow();
+  await Promise.all(Object.values(channels).map((channel) => channel.drained()));
+  if (start !== undefined) recorder?.span({ kind: 'wait', phase: 'offline', inference, step, start, end: timelineNow() });
+}
+
 function release(values: Values, memory: Scope, id: TensorId): void {
   values.readers[id]!--;
   const words = values.words.get(id);
@@ -134,6 +146,7 @@ interface Position {
 
 function stepContext(party: PartyState, environment: CostEnvironment, memory: Scope, values: Values, at: Position): EndContext {
   let clock = at.depth;
+  const opened = party.recorder && timelineNow();
   const seen = (depth: number) => {
     at.rounds[at.phase] = Math.max(at.rounds[at.phase], depth);
   };
@@ -163,11 +176,14 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
     send(to, name, payload) {
       seen(clock + 1);
       channel(to).send({ inference: at.number, step: at.step, name }, payload, at.phase, clock + 1);
+      if (opened !== undefined) noteDeparture(party, at, to, name, payload.length, opened);
     },
     async receive(from, name, bytes, orNone = false) {
       const label = { inference: at.number, step: at.step, name };
       const wait = at.waitSeconds === undefined ? {} : { waitSeconds: at.waitSeconds };
+      const start = party.recorder && timelineNow();
       const message = await channel(from).receive(label, { maxBytes: bytes, ...wait });
+      if (start !== undefined) noteArrival(party, at, from, name, message.payload.length, start);
       if (message.payload.length !== bytes && !(orNone && message.payload.length === 0))
         throw wrongSize(party, from, at, name, bytes, message.payload.length);
       clock = Math.max(clock, message.depth);
@@ -189,6 +205,31 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
     },
   };
   return { context, clock: () => clock };
+}
+
+function noteMessage(
+  { recorder }: PartyState,
+  { phase, number: inference, step }: Position,
+  kind: 'sent' | 'received',
+  peer: Role,
+  name: number,
+  bytes: number,
+): void {
+  recorder?.message({ kind, phase, inference, step, name, peer, bytes, at: timelineNow() });
+}
+
+/** A message that was sent. The ends have no span of their own: what led to the message is theirs. */
+function noteDeparture(party: PartyState, at: Position, to: Role, name: number, bytes: number, opened: number): void {
+  const { phase, number: inference, step } = at;
+  noteMessage(party, at, 'sent', to, name, bytes);
+  if (step >= party.program.steps.length) party.recorder?.span({ kind: 'step', phase, inference, step, start: opened, end: timelineNow() });
+}
+
+/** A message that a step awaited since `start`. */
+function noteArrival(party: PartyState, at: Position, from: Role, name: number, bytes: number, start: number): void {
+  const { phase, number: inference, step } = at;
+  party.recorder?.span({ kind: 'wait', phase, inference, step, start, end: timelineNow() });
+  noteMessage(party, at, 'received', from, name, bytes);
 }
 
 function wrongSize(party: PartyState, from: Role, at: Position, name: number, expected: number, got: number): PeerError {

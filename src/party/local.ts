@@ -9,6 +9,7 @@ import { createProvider } from './provider.js';
 import { createServer, loadModel } from './server.js';
 import type { InferenceReport } from './session.js';
 import type { ModelInfo } from './setup.js';
+import type { Recorder } from './timeline.js';
 import type { LinkCounters } from './traffic.js';
 
 export interface LocalOptions {
@@ -19,6 +20,8 @@ export interface LocalOptions {
   readonly suite?: string;
   /** Wraps a party's end of a link, e.g. to shape or to record it. */
   wrap?(channel: Channel, own: Role, peer: Role): Channel;
+  /** Where to write down what each party does when. */
+  readonly recorders?: Readonly<Record<Role, Recorder>>;
 }
 
 export interface LocalSession {
@@ -47,13 +50,15 @@ export async function openLocalSession({
   info = { name: 'model' },
   suite,
   wrap,
+  recorders,
 }: LocalOptions): Promise<LocalSession> {
   const link = (a: Role, b: Role): [Channel, Channel] => {
     const [first, second] = memoryChannelPair();
     return wrap ? [wrap(first, a, b), wrap(second, b, a)] : [first, second];
   };
   const reports = { server: [] as InferenceReport[], provider: [] as InferenceReport[] };
-  const provider = createProvider({ compute, onInference: (report) => reports.provider.push(report) });
+  const recorder = (role: Role) => (recorders === undefined ? {} : { recorder: recorders[role] });
+  const provider = createProvider({ compute, ...recorder('provider'), onInference: (report) => reports.provider.push(report) });
   const model = await loadModel(compute, program, weights, info);
   const [serverToProvider, providerToServer] = link('server', 'provider');
   const [clientToServer, serverToClient] = link('client', 'server');
@@ -61,13 +66,15 @@ export async function openLocalSession({
   const server = createServer({
     compute,
     model,
+    ...recorder('server'),
     connectProvider: () => Promise.resolve(serverToProvider),
     onInference: (report) => reports.server.push(report),
   });
   const serving = [server.serve(serverToClient), provider.serve(providerToServer), provider.serve(providerToClient)];
   const settled = Promise.allSettled(serving);
   try {
-    const client = await openClientSession({ compute, server: clientToServer, provider: clientToProvider, ...(suite ? { suite } : {}) });
+    const links = { server: clientToServer, provider: clientToProvider };
+    const client = await openClientSession({ compute, ...links, ...recorder('client'), ...(suite ? { suite } : {}) });
     return {
       client,
       counters: { clientServer: clientToServer, clientProvider: clientToProvider, serverProvider: serverToProvider },

@@ -21,6 +21,7 @@ import {
   wrapSeed,
 } from './session.js';
 import * as setup from './setup.js';
+import type { Recorder } from './timeline.js';
 import { dealerTable, type WeightTable } from './weights.js';
 
 export interface ProviderOptions {
@@ -32,6 +33,8 @@ export interface ProviderOptions {
   /** The most images a server may ask for in one batch. Default 64. */
   readonly maxBatch?: number;
   onInference?(report: InferenceReport): void;
+  /** Where to write down what this party does when, in the sessions that open from now on. */
+  readonly recorder?: Recorder;
   /** Wraps a link once it is known whose it is, e.g. to shape it. */
   wrap?(link: Channel, peer: 'client' | 'server'): Channel;
 }
@@ -228,7 +231,8 @@ async function runSession(options: ProviderOptions, dealers: DealerCache, state:
   try {
     const weights = await dealers.use(dealerId, () => dealerTable(compute, program, dealer));
     const links = { client: client.channel, server };
-    const party = partyState('provider', state.suite, program, compute, links, { client: withClient, server: withServer }, weights);
+    const streams = { client: withClient, server: withServer };
+    const party = partyState('provider', state.suite, program, compute, links, streams, weights, options.recorder);
     try {
       await dealInferences(options, party, server);
     } finally {

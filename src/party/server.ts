@@ -23,6 +23,7 @@ import {
 } from './session.js';
 import * as setup from './setup.js';
 import { readU32, u32 } from './setup.js';
+import type { Recorder } from './timeline.js';
 import { type Dealer, differences, newDealer, serverTable, type WeightTable } from './weights.js';
 
 /** A model ready to be served: W packed, B's seed drawn, D of every layer prepared. */
@@ -50,6 +51,8 @@ export interface ServerOptions {
   /** How long a client may stay silent between inferences. Default 600. */
   readonly idleSeconds?: number;
   onInference?(report: InferenceReport): void;
+  /** Where to write down what this party does when, in the sessions that open from now on. */
+  readonly recorder?: Recorder;
 }
 
 export interface Server {
@@ -99,7 +102,12 @@ export function createServer(options: ServerOptions): Server {
 }
 
 /** Agrees on keys with the provider, gives it program and dealer seed, and sends the client what it needs once. */
-async function openSession({ compute, model }: ServerOptions, client: Channel, provider: Channel, suiteName: string): Promise<PartyState> {
+async function openSession(
+  { compute, model, recorder }: ServerOptions,
+  client: Channel,
+  provider: Channel,
+  suiteName: string,
+): Promise<PartyState> {
   const suite = suites[suiteName];
   if (!suite) {
     throw new PeerError(`the client asks for protocol suite "${suiteName}", which this server does not have`, {
@@ -122,7 +130,7 @@ async function openSession({ compute, model }: ServerOptions, client: Channel, p
   setup.sendSetup(client, setupNames.program, model.bytes);
   for (const [position, difference] of model.differences.entries()) setup.sendSetup(client, setupNames.difference, difference, position);
   const streams = await pairStreams(compute, secret, session, 'server-provider');
-  return partyState('server', suite, model.program, compute, { client, provider }, { provider: streams }, model.weights);
+  return partyState('server', suite, model.program, compute, { client, provider }, { provider: streams }, model.weights, recorder);
 }
 
 /** Takes the client's requests in order; several inferences may be on their way at once. Ends when the client leaves or one fails. */

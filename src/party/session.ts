@@ -2,6 +2,7 @@
 import { PeerError, UsageError } from '../errors.js';
 import type { Compute, HeapArray } from '../kernel/compute.js';
 import type { Program } from '../model/program.js';
+import { dryName, drySuite } from '../protocol/dry.js';
 import { masked } from '../protocol/masked/suite.js';
 import type { Role, RunPhase } from '../protocol/operation.js';
 import type { Suite } from '../protocol/suite.js';
@@ -9,6 +10,7 @@ import { deriveKey } from '../random/seeds.js';
 import { createStreams, type Streams } from '../random/streams.js';
 import type { Channel } from '../wire/channel.js';
 import type { PartyState } from './interpreter.js';
+import type { Recorder } from './timeline.js';
 import type { WeightTable } from './weights.js';
 
 /** The suites this build can run. A new suite is one line here. Without a prototype: a peer may ask for "toString". */
@@ -20,6 +22,14 @@ export function addSuite(suite: Suite): void {
   if (Object.hasOwn(known, suite.name))
     throw new UsageError(`there is a suite "${suite.name}" already`, { code: 'suite-exists', hint: 'choose another name' });
   known[suite.name] = suite;
+}
+
+/** Adds the dry twin of every suite (protocol/dry.ts), where it is not there yet. */
+export function addDrySuites(): void {
+  for (const suite of Object.values(known)) {
+    const dry = drySuite(suite);
+    if (!suite.name.endsWith(dryName('')) && !Object.hasOwn(known, dry.name)) addSuite(dry);
+  }
 }
 
 /** The stream two parties share in one session: their agreed secret, the session's id as the epoch. */
@@ -41,8 +51,10 @@ export function partyState(
   channels: PartyState['channels'],
   streams: PartyState['streams'],
   weights: WeightTable | undefined,
+  recorder?: Recorder,
 ): PartyState {
-  return { role, suite, program, compute, channels, streams, cache: new Map(), weights: (index) => weights!.layer(index) };
+  const state = { role, suite, program, compute, channels, streams, cache: new Map(), weights: (index: number) => weights!.layer(index) };
+  return recorder === undefined ? state : { ...state, recorder };
 }
 
 /** How the links of a session failed, in the order in which they did; a link that was closed in good order is not in it. */

@@ -13,9 +13,9 @@ import { eachAnswer } from '../private-run.js';
 import { activated } from '../run-report.js';
 import { openLocal } from '../sessions.js';
 import { perform, type Task } from '../task.js';
-import { type RunOptions, withParties } from './run.js';
+import { type PartyOptions, withParties } from './run.js';
 
-interface EvaluateOptions extends RunOptions {
+interface EvaluateOptions extends PartyOptions {
   readonly precision: 'float' | 'fixed' | 'secure';
 }
 
