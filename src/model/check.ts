@@ -2,7 +2,7 @@
 import { DataError } from '../errors.js';
 import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
 import { kernelLimit } from '../kernel/tiling.js';
-import type { MaxPoolStep, Patch, Program, ReluStep, Step, SumPoolStep, TensorId, ViewStep } from './program.js';
+import type { MaxPoolStep, Patch, Program, ReluStep, ResampleStep, Step, SumPoolStep, TensorId, ViewStep } from './program.js';
 
 /** Elements of one tensor, and of all tensors together; ImageNet networks have below 2^21 and 2^25. */
 const maxTensor = 2 ** 26;
@@ -81,6 +81,9 @@ function checkStep(program: Program, step: Step): void {
         fail(step.name, `${step.multipliers.length} multipliers for ${map} positions`);
       return;
     }
+    case 'resample':
+      checkResample(step, shape(step.input), shape(step.output));
+      return;
     case 'add':
       step.inputs.forEach(same);
       if (step.factors.length !== step.inputs.length) fail(step.name, `${step.factors.length} factors for ${step.inputs.length} inputs`);
@@ -97,6 +100,15 @@ function checkStep(program: Program, step: Step): void {
       checkView(step, size(shape(step.input)), size(shape(step.output)));
       return;
   }
+}
+
+function checkResample(step: ResampleStep, input: readonly number[], output: readonly number[]): void {
+  const { axis, taps, positions, weights } = step;
+  const fits = input.length === output.length && axis < input.length && input.every((d, i) => i === axis || d === output[i]);
+  if (!fits) fail(step.name, `shape [${input.join(', ')}] becomes [${output.join(', ')}] along axis ${axis}`);
+  if (positions.length !== output[axis]! * taps || weights.length !== positions.length)
+    fail(step.name, `${positions.length} positions and ${weights.length} weights for ${output[axis]} outputs of ${taps} taps`);
+  if (positions.some((p) => p >= input[axis]!)) fail(step.name, `a position outside an axis of ${input[axis]}`);
 }
 
 type Axis = readonly [input: number, output: number, kernel: number, stride: number, dilation: number, pad: number];

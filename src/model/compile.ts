@@ -8,6 +8,7 @@ import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/
 import { splitOutputActivation } from './passes/reorder.js';
 import { simplify } from './passes/simplify.js';
 import type { Patch, Program, ProgramWeights, Step, TensorId, TensorInfo, Window } from './program.js';
+import { resampleWeights } from './resample.js';
 import { chooseScales, type Scales } from './scales.js';
 import { simulate } from './simulate.js';
 
@@ -170,6 +171,11 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: Assembl
       case 'averagepool':
         out.steps.push({ ...common, kind: 'sumpool', output: output(), geometry: node.geometry, ...multipliers(node.divisors) });
         break;
+      case 'resample': {
+        const { axis, taps, positions } = node;
+        out.steps.push({ ...common, kind: 'resample', output: output(), axis, taps, positions, weights: resampleWeights(node) });
+        break;
+      }
       case 'add':
         out.steps.push({
           kind: 'add',

@@ -2,8 +2,9 @@
 import type { Compute } from '../kernel/compute.js';
 import { addFloat, clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
 import { freeWeights } from '../kernel/linear.js';
+import { resample } from '../kernel/resample.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
-import type { ConvNode, Graph, GraphNode, PreluNode, ReluNode, ValueId } from './graph.js';
+import type { ConvNode, Graph, GraphNode, PreluNode, ReluNode, ResampleNode, ValueId } from './graph.js';
 import { sizeOf } from './graph.js';
 import { eachPatch, eachTap, gather, join, poolSizes, viewPositions } from './layout.js';
 import type { Patch } from './program.js';
@@ -138,6 +139,9 @@ export async function runNode(
     case 'view':
       gather(input, input.length / count, viewPositions(node), count, output);
       break;
+    case 'resample':
+      await resampleNode(compute, node, input, output);
+      break;
     case 'truncate':
       output.set(input);
       break;
@@ -146,6 +150,18 @@ export async function runNode(
       softmax(node.kind, input, sizeOf(node.shape), output);
       break;
   }
+}
+
+/** Resizes one axis of all pictures. */
+async function resampleNode(compute: Compute, node: ResampleNode, input: Float32Array, output: Float32Array): Promise<void> {
+  const { taps } = node;
+  const inner = sizeOf(node.shape.slice(node.axis + 1));
+  const outer = output.length / Math.max(1, node.shape[node.axis]! * inner);
+  const [positions, weights] = [compute.words(node.positions.length), compute.floats(node.weights.length)];
+  positions.set(node.positions);
+  weights.set(node.weights);
+  await resample(compute, { outer, inputs: input.length / Math.max(1, outer * inner), inner }, { taps, positions, weights }, input, output);
+  compute.free(positions, weights);
 }
 
 /** Calls `visit(constant index, first, one past last)` for every run of elements that share a constant. */

@@ -68,6 +68,17 @@ export interface ConcatNode extends NodeBase {
   readonly axis: number;
 }
 
+/**
+ * A public linear map along one axis, resizing: output o is Σ over taps of weights[o, t] · input[positions[o, t]], both lists [outputs, taps].
+ */
+export interface ResampleNode extends NodeBase {
+  readonly kind: 'resample';
+  readonly axis: number;
+  readonly taps: number;
+  readonly positions: readonly number[];
+  readonly weights: readonly number[];
+}
+
 export interface ViewNode extends NodeBase {
   readonly kind: 'view';
   readonly inputShape: readonly number[];
@@ -93,6 +104,7 @@ export type GraphNode =
   | AddNode
   | ConcatNode
   | ViewNode
+  | ResampleNode
   | TruncateNode
   | SoftmaxNode;
 

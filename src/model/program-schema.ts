@@ -49,6 +49,14 @@ const step = v.variant('kind', [
     multipliers: v.exactOptional(v.pipe(v.array(integer(1, 2 ** 24)), v.maxLength(2 ** 20))),
   }),
   v.strictObject({
+    kind: v.literal('resample'),
+    ...unary,
+    axis: integer(0, 7),
+    taps: integer(1, 16),
+    positions: v.pipe(v.array(integer(0, 2 ** 24)), v.maxLength(2 ** 20)),
+    weights: v.pipe(v.array(integer(-(2 ** 16), 2 ** 16)), v.maxLength(2 ** 20)),
+  }),
+  v.strictObject({
     kind: v.literal('add'),
     name,
     inputs: v.pipe(v.array(id), v.minLength(1), v.maxLength(1024)),

@@ -89,6 +89,21 @@ export interface ConcatStep {
 }
 
 /**
+ * A public linear map along one axis, resizing: output o is Σ over taps of weights[o, t] · input[positions[o, t]], both lists
+ * [outputs, taps]; what the weights are divided by lives in the output's scale.
+ */
+export interface ResampleStep {
+  readonly kind: 'resample';
+  readonly name: string;
+  readonly input: TensorId;
+  readonly output: TensorId;
+  readonly axis: number;
+  readonly taps: number;
+  readonly positions: readonly number[];
+  readonly weights: readonly number[];
+}
+
+/**
  * A strided view with zero fill: pads, slices, transposes, reshapes. The input's elements are read as row-major `inputShape`;
  * output coordinate o[d] reads input axis axes[d].axis at start + step · o[d], or 0 where that lies outside [0, inputShape[axis]).
  */
@@ -101,7 +116,7 @@ export interface ViewStep {
   readonly axes: readonly { readonly axis: number; readonly start: number; readonly step: number; readonly size: number }[];
 }
 
-export type Step = LinearStep | ReluStep | TruncateStep | MaxPoolStep | SumPoolStep | AddStep | ConcatStep | ViewStep;
+export type Step = LinearStep | ReluStep | TruncateStep | MaxPoolStep | SumPoolStep | AddStep | ConcatStep | ViewStep | ResampleStep;
 
 /** The tensors a step reads, in order. */
 export function stepInputs(step: Step): readonly TensorId[] {

@@ -8,6 +8,7 @@
 import type { Range, Ranges } from './calibrate.js';
 import type { ConvNode, Graph, GraphNode, ValueId } from './graph.js';
 import { commonDivisor, sealedValues } from './passes/lower.js';
+import { resampleBits } from './resample.js';
 
 export interface Scales {
   /** Scale of every value. */
@@ -39,12 +40,19 @@ class Groups {
   }
 }
 
+type ScalingNode = Extract<GraphNode, { kind: 'averagepool' | 'resample' }>;
+
+const isLocalFactor = (node: GraphNode): node is ScalingNode => node.kind === 'averagepool' || node.kind === 'resample';
+
+/** By how much a local step's integer weights enlarge the scale. */
+const localFactor = (node: ScalingNode): number => (node.kind === 'averagepool' ? commonDivisor(node.divisors) : 2 ** resampleBits(node));
+
 /** Factor a value's scale has over that of the sealed or hidden value it comes from by local steps alone. */
 function poolFactors(graph: Graph): ReadonlyMap<ValueId, number> {
   const factor = new Map<ValueId, number>([[graph.input.id, 1]]);
   for (const node of graph.nodes) {
     const before = Math.max(...node.inputs.map((id) => factor.get(id) ?? 1));
-    if (node.kind === 'averagepool') factor.set(node.output, before * commonDivisor(node.divisors));
+    if (isLocalFactor(node)) factor.set(node.output, before * localFactor(node));
     else factor.set(node.output, node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate' ? 1 : before);
   }
   return factor;
@@ -149,7 +157,7 @@ function ceilings(graph: Graph, ranges: Ranges, options: ScaleOptions, outputBit
     changed = false;
     for (const node of [...graph.nodes].reverse()) {
       if (node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate') continue;
-      const lost = node.kind === 'averagepool' ? Math.ceil(Math.log2(commonDivisor(node.divisors))) : 0;
+      const lost = isLocalFactor(node) ? Math.ceil(Math.log2(localFactor(node))) : 0;
       for (const id of node.inputs) lower(id, ceiling.get(group(node.output))! - lost);
     }
   }
@@ -161,7 +169,8 @@ function balanced(node: ConvNode, input: Range, outputBits: number, factors: Rea
   const id = node.inputs[0]!;
   const divisor = factors.get(id)!;
   const maker = graph.nodes.find((n) => n.output === id);
-  const taps = maker?.kind === 'averagepool' ? maker.geometry.kernelHeight * maker.geometry.kernelWidth : divisor;
+  const taps =
+    maker?.kind === 'averagepool' ? maker.geometry.kernelHeight * maker.geometry.kernelWidth : maker?.kind === 'resample' ? 1 : divisor;
   const w = Math.max(rms(node.weights), 1e-9);
   const x = Math.max(input.rms, 1e-9);
   return Math.round((outputBits + Math.log2((w * Math.SQRT2) / (x * divisor * Math.sqrt(taps)))) / 2);
@@ -201,7 +210,8 @@ function scaleOf(node: GraphNode, scale: ReadonlyMap<ValueId, number>, truncateB
       return before / 2 ** bits;
     }
     case 'averagepool':
-      return before * commonDivisor(node.divisors);
+    case 'resample':
+      return before * localFactor(node);
     case 'add':
     case 'concat':
       return Math.max(...inputs);

@@ -1,6 +1,7 @@
 // The ideal functionality: what the three parties would compute together, on plain integers mod 2^ringBits, with exact signs.
 import type { Compute } from '../kernel/compute.js';
 import { convolve, freeWeights, type PackedWeights, packWeights, sumPool } from '../kernel/linear.js';
+import { resample } from '../kernel/resample.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
 import { sizeOf } from './graph.js';
 import { eachPatch, eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
@@ -11,6 +12,7 @@ import {
   type Program,
   type ProgramWeights,
   type ReluStep,
+  type ResampleStep,
   type Step,
   stepInputs,
   type TensorId,
@@ -155,6 +157,8 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
         for (let i = 0; i < output.length; i++) output[i] = Math.imul(output[i]!, multipliers[i % multipliers.length]!);
       }
       return;
+    case 'resample':
+      return resampleStep(compute, step, program.tensors[step.input]!.shape, input, output);
     case 'add':
       output.fill(0);
       inputs.forEach((x, k) => {
@@ -175,6 +179,23 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
       gather(input, input.length / count, viewPositions(step), count, output);
       return;
   }
+}
+
+async function resampleStep(
+  compute: Compute,
+  step: ResampleStep,
+  shape: readonly number[],
+  input: Int32Array,
+  output: Int32Array,
+): Promise<void> {
+  const inner = sizeOf(shape.slice(step.axis + 1));
+  const inputs = shape[step.axis]!;
+  const [positions, weights] = [compute.words(step.positions.length), compute.words(step.weights.length)];
+  positions.set(step.positions);
+  weights.set(step.weights);
+  const outer = input.length / Math.max(1, inputs * inner);
+  await resample(compute, { outer, inputs, inner }, { taps: step.taps, positions, weights }, input, output);
+  compute.free(positions, weights);
 }
 
 /** floor(value / 2^bits), or by `random` one more with the probability of the fraction dropped. */

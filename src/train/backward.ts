@@ -6,7 +6,7 @@ import { addFloat } from '../kernel/float.js';
 import { freeInputGradient, inputGradient, type PackedInputGradient, packInputGradient } from '../kernel/gradient.js';
 import { freeLayers, type Layers, packLayers, runNode } from '../model/forward.js';
 import { type ConvNode, type Graph, type GraphNode, type PreluNode, type ReluNode, sizeOf, type ValueId } from '../model/graph.js';
-import { averageGradient, blockGate, concatGradient, maxPoolGradient, viewGradient } from './gradients.js';
+import { averageGradient, blockGate, concatGradient, maxPoolGradient, resampleGradient, viewGradient } from './gradients.js';
 
 export type ActivationNode = ReluNode | PreluNode;
 
@@ -174,6 +174,8 @@ async function goBack(
       return averageGradient(node, gradient, count, target, add);
     case 'maxpool':
       return maxPoolGradient(node, pass.value(node.inputs[0]!), pass.count, gradient, target, add);
+    case 'resample':
+      return resampleGradient(node, gradient, count, target, add);
     case 'view':
       return viewGradient(node, gradient, count, target, add);
     case 'softmax':

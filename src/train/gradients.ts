@@ -1,5 +1,5 @@
 // The ways back through pools and moves: each the adjoint of its step. `count` maps end to end; added to the target, or put there.
-import type { AveragePoolNode, ConcatNode, MaxPoolNode, ViewNode } from '../model/graph.js';
+import type { AveragePoolNode, ConcatNode, MaxPoolNode, ResampleNode, ViewNode } from '../model/graph.js';
 import { sizeOf } from '../model/graph.js';
 import { eachPatch, eachTap, poolSizes, viewPositions } from '../model/layout.js';
 import type { Patch } from '../model/program.js';
@@ -89,6 +89,22 @@ export function viewGradient(node: ViewNode, gradient: Float32Array, count: numb
     for (let i = 0; i < positions.length; i++) {
       const position = positions[i]!;
       if (position >= 0) target[n * size + position]! += gradient[n * positions.length + i]!;
+    }
+  }
+}
+
+export function resampleGradient(node: ResampleNode, gradient: Float32Array, count: number, target: Float32Array, add: boolean): void {
+  const inner = sizeOf(node.shape.slice(node.axis + 1));
+  const outputs = node.shape[node.axis]!;
+  const outer = count * sizeOf(node.shape.slice(0, node.axis));
+  const inputs = target.length / Math.max(1, outer * inner);
+  if (!add) target.fill(0);
+  for (let a = 0; a < outer; a++) {
+    for (let tap = 0; tap < node.positions.length; tap++) {
+      const from = (a * outputs + Math.floor(tap / node.taps)) * inner;
+      const to = (a * inputs + node.positions[tap]!) * inner;
+      const weight = node.weights[tap]!;
+      for (let i = 0; i < inner; i++) target[to + i]! += weight * gradient[from + i]!;
     }
   }
 }

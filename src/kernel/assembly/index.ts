@@ -9,3 +9,4 @@ export { ceilingFloats, ceilingWords } from './ceiling';
 export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
 export { multiplyLongs } from './longs';
 export { blockChanges, gateFloats } from './blocks';
+export { resampleFloats, resampleWords } from './resample';

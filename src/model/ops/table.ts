@@ -5,6 +5,7 @@ import * as constants from './constants.js';
 import type { OpImporter } from './context.js';
 import * as linear from './linear.js';
 import * as pools from './pools.js';
+import { importResize } from './resize.js';
 import * as shapes from './shapes.js';
 import * as upsample from './upsample.js';
 
@@ -81,6 +82,11 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
     ReduceMean: entry(pools.importReduceMean, 'as AveragePool', 'over height and width'),
     Relu: entry(activations.importRelu, 'one comparison an element, or one a patch'),
     Reshape: entry(shapes.importReshape, moved),
+    Resize: entry(
+      importResize,
+      'local: a public linear map; by the client where it ends the network',
+      'height and width; nearest, linear, cubic; every coordinate convention but tf_crop_and_resize; no antialias',
+    ),
     Shape: entry(constants.importShape, folded),
     Size: entry(constants.importSize, folded),
     Slice: entry(shapes.importSlice, moved, 'steps of either sign'),
@@ -92,6 +98,7 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
     Sub: entry(arithmetic.importSub, 'as Add'),
     Transpose: entry(shapes.importTranspose, moved, 'not of the batch axis'),
     Unsqueeze: entry(shapes.importUnsqueeze, moved),
+    Upsample: entry(importResize, 'as Resize', 'nearest and linear'),
     Where: entry(
       constants.constantMap((a, b, c) => (a !== 0 ? b : c)),
       folded,
@@ -114,7 +121,6 @@ const families: readonly (readonly [ops: readonly string[], advice: string])[] =
     ['InstanceNormalization', 'GroupNormalization', 'LpNormalization', 'LRN'],
     'use batch normalisation, which becomes part of a convolution',
   ],
-  [['Resize', 'Upsample'], 'use a transposed convolution to make maps larger'],
   [['Pow', 'ReduceSum', 'ReduceMax', 'Max', 'Min', 'ArgMax', 'TopK'], 'leave it to the client: end the network at its class scores'],
   [
     ['QLinearConv', 'QuantizeLinear', 'DequantizeLinear', 'ConvInteger', 'MatMulInteger'],

@@ -15,6 +15,7 @@ import {
 } from '../graph.js';
 import { pointwiseGeometry } from '../ops/linear.js';
 import type { Patch } from '../program.js';
+import { resampleBits } from '../resample.js';
 import { everywhere, replaced } from './rewrite.js';
 
 /** Patches by layer name, one a channel. */
@@ -286,14 +287,14 @@ export function sealedValues(graph: Graph): ReadonlySet<ValueId> {
   return sealed;
 }
 
-/** A linear layer reads hidden values: a sealed one is truncated first, once for all its readers. */
+/** A linear layer reads hidden values, and resizing needs room for its weights: a sealed value is truncated first, once for all its readers. */
 function insertTruncations(graph: Graph): Graph {
   const sealed = sealedValues(graph);
   const hidden = new Map<ValueId, ValueId>();
   const nodes: GraphNode[] = [];
   for (const node of graph.nodes) {
     const input = node.inputs[0]!;
-    if (node.kind !== 'conv' || !sealed.has(input)) {
+    if ((node.kind !== 'conv' && node.kind !== 'resample') || !sealed.has(input)) {
       nodes.push(node);
       continue;
     }
@@ -322,6 +323,28 @@ function dropIdleTruncations(graph: Graph): Graph {
   });
 }
 
+/** Resizing whose weights take more bits than this leaves a linear layer behind it too few for its own. */
+const mostResampleBits = 8;
+
+/** Truncates after resizing by factors that are no powers of two: its weights take up to 8 bits an axis. */
+function truncateFineResizes(graph: Graph): Graph {
+  const bits = new Map<ValueId, number>();
+  const fine = new Map<ValueId, ValueId>();
+  const nodes: GraphNode[] = [];
+  for (const before of graph.nodes) {
+    const node = { ...before, inputs: before.inputs.map((id) => (before.kind === 'resample' ? id : (fine.get(id) ?? id))) };
+    nodes.push(node);
+    if (node.kind !== 'resample') continue;
+    bits.set(node.output, resampleBits(node) + (bits.get(node.inputs[0]!) ?? 0));
+    const readers = graph.nodes.filter((n) => n.inputs.includes(node.output));
+    if (bits.get(node.output)! <= mostResampleBits || readers.every((n) => n.kind === 'resample')) continue;
+    const output = `${node.output}/truncated`;
+    fine.set(node.output, output);
+    nodes.push({ kind: 'truncate', name: `${node.name}/truncated`, inputs: [node.output], output, shape: node.shape });
+  }
+  return { ...graph, nodes };
+}
+
 /** The graph that becomes the program, step for step. */
 export function lower(graph: Graph, patches: LayerPatches = new Map()): Graph {
   const stray = graph.nodes.find((n) => n.kind === 'softmax' || n.kind === 'logsoftmax');
@@ -334,5 +357,5 @@ export function lower(graph: Graph, patches: LayerPatches = new Map()): Graph {
   }
   const withPatches = dropZeroChannels(applyPatches(graph, patches));
   const linear = replaced(lowerPrelus(withPatches), (n) => (n.kind === 'affine' ? [asConvolution(n)] : undefined));
-  return withoutDeadNodes(dropIdleTruncations(insertTruncations(rescaleOddMeans(linear))));
+  return withoutDeadNodes(truncateFineResizes(dropIdleTruncations(insertTruncations(rescaleOddMeans(linear)))));
 }

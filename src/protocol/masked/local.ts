@@ -1,7 +1,8 @@
 // Steps that every party does alone, to the masked value and to the mask alike: sums, concatenation, views, pooling sums. No messages.
 import { sumPool } from '../../kernel/linear.js';
+import { resample as resampleAxis } from '../../kernel/resample.js';
 import { join, viewPositions } from '../../model/layout.js';
-import type { AddStep, ConcatStep, Step, SumPoolStep, ViewStep } from '../../model/program.js';
+import type { AddStep, ConcatStep, ResampleStep, Step, SumPoolStep, ViewStep } from '../../model/program.js';
 import type { Operation, StepContext } from '../operation.js';
 
 /** An operation in which each party applies `apply` to what it holds: the client to masks of hidden tensors only. */
@@ -61,6 +62,29 @@ export const view = local<ViewStep>(async (context, step) => {
     const [to, from] = [out.subarray(image * size, (image + 1) * size), input.subarray(image * read, (image + 1) * read)];
     await context.compute.run('gatherWords', [to, from, index], size, { grain: 32 });
   }
+  return out;
+});
+
+export const resample = local<ResampleStep>(async (context, step) => {
+  const out = context.memory.words(context.elements(step.output));
+  const { shape } = context.program.tensors[step.input]!;
+  const inner = shape.slice(step.axis + 1).reduce((a, b) => a * b, 1);
+  const outer = shape.slice(0, step.axis).reduce((a, b) => a * b, context.batch);
+  const heap = (values: readonly number[]): Int32Array => {
+    const words = context.compute.words(values.length);
+    words.set(values);
+    return words;
+  };
+  const positions = context.cached('positions', () => heap(step.positions));
+  const weights = context.cached('weights', () => heap(step.weights));
+  const { taps } = step;
+  await resampleAxis(
+    context.compute,
+    { outer, inputs: shape[step.axis]!, inner },
+    { taps, positions, weights },
+    context.value(step.input),
+    out,
+  );
   return out;
 });
 

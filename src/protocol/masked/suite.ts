@@ -2,13 +2,13 @@
 import type { Suite } from '../suite.js';
 import * as ends from './ends.js';
 import { linear } from './linear.js';
-import { add, concat, sumpool, view } from './local.js';
+import { add, concat, resample, sumpool, view } from './local.js';
 import { maxpool } from './maxpool.js';
 import { relu } from './relu.js';
 import { truncate } from './truncate.js';
 
 export const masked: Suite = {
   name: 'masked',
-  operations: { linear, relu, truncate, maxpool, sumpool, add, concat, view } as unknown as Suite['operations'],
+  operations: { linear, relu, truncate, maxpool, sumpool, resample, add, concat, view } as unknown as Suite['operations'],
   ends,
 };

@@ -1,0 +1,158 @@
+// Resize and Upsample: a public linear map along each axis of the picture.
+import { elementCount } from '../constant.js';
+import {
+  fail,
+  floatAttribute,
+  intAttribute,
+  intsAttribute,
+  type OpContext,
+  type OpImporter,
+  optionalConstant,
+  stringAttribute,
+  type Variable,
+  variable,
+} from './context.js';
+import { pictureShape } from './windows.js';
+
+interface Interpolation {
+  readonly mode: string;
+  readonly coordinates: string;
+  readonly nearest: string;
+  readonly cubicCoefficient: number;
+  readonly excludeOutside: boolean;
+}
+
+/** Position in the input of an output position, in float32 as onnxruntime computes it: it decides which neighbour is nearest. */
+function inputPosition(o: number, inputs: number, outputs: number, scale: number, coordinates: string): number {
+  const f = Math.fround;
+  const half = (): number => f(f(f(o + 0.5) / f(scale)) - 0.5);
+  switch (coordinates) {
+    case 'align_corners':
+      return outputs === 1 ? 0 : f(f(o * (inputs - 1)) / f(outputs - 1));
+    case 'asymmetric':
+      return f(o / f(scale));
+    case 'pytorch_half_pixel':
+      return outputs > 1 ? half() : 0;
+    case 'half_pixel_symmetric':
+      return f(f((inputs / 2) * (1 - outputs / f(scale * inputs))) + half());
+    default:
+      return half();
+  }
+}
+
+function nearestOf(x: number, rule: string): number {
+  if (rule === 'floor') return Math.floor(x);
+  if (rule === 'ceil') return Math.ceil(x);
+  return rule === 'round_prefer_ceil' ? Math.floor(x + 0.5) : Math.ceil(x - 0.5);
+}
+
+/** Weights of the four neighbours of a position `x` past the second (Keys 1981). */
+function cubicWeights(x: number, a: number): readonly number[] {
+  const near = (t: number): number => ((a + 2) * t - (a + 3)) * t * t + 1;
+  const far = (t: number): number => ((a * t - 5 * a) * t + 8 * a) * t - 4 * a;
+  return [far(x + 1), near(x), near(1 - x), far(2 - x)];
+}
+
+/** Taps of one output: input positions and weights. */
+function tapsAt(
+  x: number,
+  inputs: number,
+  { mode, nearest, cubicCoefficient, excludeOutside }: Interpolation,
+): readonly (readonly [number, number])[] {
+  const inside = (p: number): number => Math.min(Math.max(p, 0), inputs - 1);
+  if (mode === 'nearest') return [[inside(nearestOf(x, nearest)), 1]];
+  if (mode === 'linear') {
+    const at = inside(x);
+    const first = Math.floor(at);
+    return [
+      [first, 1 - (at - first)],
+      [inside(first + 1), at - first],
+    ];
+  }
+  const first = Math.floor(x);
+  const taps = cubicWeights(x - first, cubicCoefficient).map((w, i) => [first - 1 + i, w] as const);
+  if (!excludeOutside) return taps.map(([p, w]) => [inside(p), w]);
+  const kept = taps.map(([p, w]) => [inside(p), p === inside(p) ? w : 0] as const);
+  const sum = kept.reduce((s, [, w]) => s + w, 0);
+  return kept.map(([p, w]) => [p, w / sum]);
+}
+
+/** Changes the length of one axis of a picture. */
+function resizeAxis(
+  op: OpContext,
+  x: Variable,
+  axis: number,
+  outputs: number,
+  scale: number,
+  how: Interpolation,
+  suffix: string,
+): Variable {
+  const inputs = x.shape[axis]!;
+  const rows = Array.from({ length: outputs }, (_, o) => tapsAt(inputPosition(o, inputs, outputs, scale, how.coordinates), inputs, how));
+  if (outputs === inputs && rows.every((row, o) => row.every(([p, w]) => w === (p === o ? 1 : 0)))) return x;
+  const shape = x.shape.map((d, i) => (i === axis ? outputs : d));
+  elementCount(shape, `node ${op.name}`);
+  const positions = rows.flatMap((row) => row.map(([p]) => p));
+  const weights = rows.flatMap((row) => row.map(([, w]) => w));
+  return op.emit({ kind: 'resample', shape, axis, taps: rows[0]!.length, positions, weights }, [x], suffix);
+}
+
+/** Height and width that are asked for, and their scales: from sizes, or from scales; of all four axes or of `axes`. */
+function target(op: OpContext, map: readonly number[]): readonly { readonly length: number; readonly scale: number }[] {
+  const named = op.node.opType === 'Upsample' || op.opset < 11;
+  const scales =
+    optionalConstant(op, named ? 1 : 2)?.data ?? (op.opset < 9 ? op.node.attribute.find((a) => a.name === 'scales')?.floats : undefined);
+  const sizes = named ? undefined : optionalConstant(op, 3)?.data;
+  const axes = intsAttribute(op, 'axes')?.map((a) => (a < 0 ? a + 4 : a)) ?? [0, 1, 2, 3];
+  const given = sizes !== undefined && sizes.length > 0 ? sizes : scales;
+  if (given === undefined || given.length !== axes.length)
+    fail(op, 'neither scales nor sizes for its axes', 'export the model again', 'bad-node');
+  const policy = stringAttribute(op, 'keep_aspect_ratio_policy', 'stretch');
+  if (policy !== 'stretch') fail(op, `keep_aspect_ratio_policy ${policy}`, 'export with sizes or scales of their own');
+  const full = [1, ...map];
+  return full.slice(0).map((length, axis) => {
+    const value = given[axes.indexOf(axis)];
+    const wanted = value === undefined ? length : given === sizes ? value : Math.floor(Math.fround(length * Math.fround(value)));
+    if (axis < 2 && wanted !== length) fail(op, `changes axis ${axis} from ${length} to ${wanted}`, 'only height and width can be resized');
+    if (!Number.isSafeInteger(wanted) || wanted < 1) fail(op, `an axis of ${wanted} positions`, 'the model is not consistent', 'bad-shape');
+    return { length: wanted, scale: value === undefined ? 1 : given === sizes ? wanted / length : Math.fround(value) };
+  });
+}
+
+const known = {
+  mode: ['nearest', 'linear', 'cubic'],
+  coordinates: ['half_pixel', 'half_pixel_symmetric', 'pytorch_half_pixel', 'align_corners', 'asymmetric'],
+  nearest: ['round_prefer_floor', 'round_prefer_ceil', 'floor', 'ceil'],
+};
+
+function interpolation(op: OpContext): Interpolation {
+  const plain = op.node.opType === 'Upsample' || op.opset < 11;
+  const how = {
+    mode: stringAttribute(op, 'mode', 'nearest'),
+    coordinates: plain ? 'asymmetric' : stringAttribute(op, 'coordinate_transformation_mode', 'half_pixel'),
+    nearest: plain ? 'floor' : stringAttribute(op, 'nearest_mode', 'round_prefer_floor'),
+    cubicCoefficient: floatAttribute(op, 'cubic_coeff_a', -0.75),
+    excludeOutside: intAttribute(op, 'exclude_outside', 0) === 1,
+  };
+  for (const [name, values] of Object.entries(known)) {
+    const value = how[name as keyof typeof known];
+    if (!values.includes(value)) fail(op, `${name} ${value}`, `use ${values.join(', ')}`);
+  }
+  if (intAttribute(op, 'antialias', 0) === 1) fail(op, 'antialias', 'export without it');
+  return how;
+}
+
+export const importResize: OpImporter = (op) => {
+  const x = variable(op, 0);
+  const [channels, height, width] = pictureShape(op, x.shape);
+  const [, , rows, columns] = target(op, [channels, height, width]) as [
+    unknown,
+    unknown,
+    { length: number; scale: number },
+    { length: number; scale: number },
+  ];
+  const how = interpolation(op);
+  // Narrow rows first: the second pass reads what the first one made.
+  const tall = resizeAxis(op, x, 1, rows.length, rows.scale, how, columns.length === width ? '' : '/rows');
+  return [resizeAxis(op, tall, 2, columns.length, columns.scale, how, '')];
+};
