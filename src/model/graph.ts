@@ -68,6 +68,17 @@ export interface ConcatNode extends NodeBase {
   readonly axis: number;
 }
 
+/** How ONNX's Resize finds the taps of an output; what a file is written from. */
+export interface Interpolation {
+  readonly mode: string;
+  readonly coordinates: string;
+  readonly nearest: string;
+  readonly cubicCoefficient: number;
+  readonly excludeOutside: boolean;
+  /** Outputs an input position, as the file says: not always the ratio of the lengths. */
+  readonly scale: number;
+}
+
 /**
  * A public linear map along one axis, resizing: output o is Σ over taps of weights[o, t] · input[positions[o, t]], both lists [outputs, taps].
  */
@@ -77,6 +88,7 @@ export interface ResampleNode extends NodeBase {
   readonly taps: number;
   readonly positions: readonly number[];
   readonly weights: readonly number[];
+  readonly interpolation: Interpolation;
 }
 
 export interface ViewNode extends NodeBase {

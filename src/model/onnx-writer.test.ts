@@ -2,7 +2,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { noiseArray, reference } from '../../test/model/onnx.js';
+import { floats, longs, noiseArray, onnxBytes, reference } from '../../test/model/onnx.js';
 import type { Compute } from '../kernel/compute.js';
 import type { PoolGeometry } from '../kernel/geometry.js';
 import { createNodeCompute } from '../kernel/pool.node.js';
@@ -140,6 +140,27 @@ describe('writing ONNX', () => {
         await expectSame(graphOf([24], [{ kind: 'view', ...named('view', ['x'], shape), inputShape: [2, 3, 4], axes: read }]));
       }),
       { numRuns: 60 },
+    );
+  });
+
+  it('for resizing as it was read', async () => {
+    const length = fc.integer({ min: 1, max: 9 });
+    const rule = fc.record({
+      mode: fc.constantFrom('nearest', 'linear', 'cubic'),
+      coordinates: fc.constantFrom('half_pixel', 'align_corners', 'asymmetric'),
+      nearest: fc.constantFrom('floor', 'round_prefer_ceil'),
+    });
+    await fc.assert(
+      fc.asyncProperty(fc.tuple(length, length, length, length), rule, fc.boolean(), async ([h, w, rows, columns], how, bySizes) => {
+        if (h === rows && w === columns) return;
+        const attributes = { mode: how.mode, coordinate_transformation_mode: how.coordinates, nearest_mode: how.nearest };
+        const none = floats([0], new Float32Array(0));
+        const scales = bySizes ? none : floats([4], Float32Array.of(1, 1, rows / h, columns / w));
+        const constants = { roi: none, scales, ...(bySizes && { sizes: longs([1, 2, rows, columns]) }) };
+        const node = { op: 'Resize', inputs: ['x', ...Object.keys(constants)], outputs: ['y'], attributes };
+        await expectSame(readGraph(onnxBytes({ opset: 13, input: [1, 2, h, w], constants, nodes: [node] })));
+      }),
+      { numRuns: 40 },
     );
   });
 

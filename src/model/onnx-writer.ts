@@ -7,6 +7,7 @@ import {
   type ConvNode,
   type Graph,
   type GraphNode,
+  type ResampleNode,
   shapeOf,
   sizeOf,
   type ValueId,
@@ -15,14 +16,15 @@ import { poolSizes } from './layout.js';
 import { writeView } from './onnx-writer-views.js';
 import { encodeModel, type OnnxAttribute, type OnnxNode, type OnnxTensor } from './protobuf.js';
 
-/** Opset 13 is what most tools read; a mean over spread-out windows needs 19. */
+/** Opset 13 is what most tools read; resizing one axis alone needs 18, a mean over spread-out windows 19. */
 const usualOpset = 13;
+const resizeOpset = 18;
 const dilatedMeanOpset = 19;
 /** The file format that belongs to them. */
-const irVersions: Readonly<Record<number, number>> = { [usualOpset]: 7, [dilatedMeanOpset]: 9 };
+const irVersions: Readonly<Record<number, number>> = { [usualOpset]: 7, [resizeOpset]: 8, [dilatedMeanOpset]: 9 };
 
 /** Attribute values; a number is an integer unless it is wrapped. */
-export type AttributeValue = number | readonly number[] | { readonly float: number };
+export type AttributeValue = number | string | readonly number[] | { readonly float: number };
 
 /** Collects the nodes and constants of the file. Values are named by id; shapes are per image. */
 export interface Writer {
@@ -54,7 +56,8 @@ export function writeOnnx(graph: Graph): Uint8Array {
   const initializer: OnnxTensor[] = [];
   const writer = createWriter(graph, nodes, initializer);
   for (const node of graph.nodes) writeNode(writer, node);
-  const opset = graph.nodes.some(isDilatedMean) ? dilatedMeanOpset : usualOpset;
+  const resizes = graph.nodes.some((n) => n.kind === 'resample');
+  const opset = graph.nodes.some(isDilatedMean) ? dilatedMeanOpset : resizes ? resizeOpset : usualOpset;
   const value = (name: ValueId) => {
     const dim = [{ parameter: 'N' }, ...shapeOf(graph, name).map((size) => ({ value: size }))];
     return { name, type: { tensorType: { elemType: 1, shape: { dim } } } };
@@ -108,6 +111,7 @@ function createWriter(graph: Graph, nodes: OnnxNode[], initializer: OnnxTensor[]
 function toAttribute([name, value]: [string, AttributeValue]): OnnxAttribute {
   const base = { name, floats: [], ints: [] };
   if (typeof value === 'number') return { ...base, i: value, type: 2 };
+  if (typeof value === 'string') return { ...base, s: new TextEncoder().encode(value), type: 3 };
   return 'float' in value ? { ...base, f: value.float, type: 1 } : { ...base, ints: [...value], type: 7 };
 }
 
@@ -151,6 +155,9 @@ function writeNode(writer: Writer, node: GraphNode): void {
     case 'view':
       writeView(writer, node);
       break;
+    case 'resample':
+      writeResize(writer, node);
+      break;
     case 'truncate':
       writer.add('Identity', [input], last);
       break;
@@ -159,6 +166,28 @@ function writeNode(writer: Writer, node: GraphNode): void {
       writer.add(node.kind === 'softmax' ? 'Softmax' : 'LogSoftmax', [input], { ...last, attributes: { axis: -1 } });
       break;
   }
+}
+
+/** One axis at a time; by its length where the file gave that, by its scale where it gave another. */
+function writeResize(writer: Writer, node: ResampleNode): void {
+  const { name, output, shape, axis, interpolation: how } = node;
+  const input = node.inputs[0]!;
+  const bySize = how.scale === shape[axis]! / writer.shape(input)[axis]!;
+  const none = writer.floats(`${name}.none`, [0], new Float32Array(0));
+  const scale = (): string => writer.floats(`${name}.scale`, [1], Float32Array.of(how.scale));
+  const target = bySize ? [none, writer.integers(`${name}.size`, [shape[axis]!])] : [scale()];
+  writer.add('Resize', [input, none, ...target], {
+    name,
+    shape,
+    output,
+    attributes: {
+      axes: [axis + 1],
+      mode: how.mode,
+      coordinate_transformation_mode: how.coordinates,
+      ...(how.mode === 'nearest' && { nearest_mode: how.nearest }),
+      ...(how.mode === 'cubic' && { cubic_coeff_a: { float: how.cubicCoefficient }, exclude_outside: Number(how.excludeOutside) }),
+    },
+  });
 }
 
 /** One number for each of equal runs of elements, as a constant that broadcasts to [N, …shape]. */

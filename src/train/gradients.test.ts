@@ -190,37 +190,59 @@ describe('the way back agrees with central differences', () => {
 
   it('through sums, joins, products and moves', () =>
     fc.assert(
-      fc.asyncProperty(shapes, fc.constantFrom('add', 'concat', 'affine', 'view', 'truncate'), seeds, async (shape, kind, seed) => {
-        const [channels, height, width] = shape;
-        const [multiplier, offset] = [values(channels, seed + 4), values(channels, seed + 5)];
-        const second: GraphNode = { kind: 'affine', name: 'b', inputs: ['a'], output: 'b', shape, multiplier, offset };
-        const joined = seed % 3;
-        const half = Math.ceil(width / 2);
-        const tried: { readonly [kind: string]: Tried } = {
-          add: { kind: 'add', inputs: ['b', 'a', 'b'], shape, factors: [1, -1, 1] },
-          concat: {
-            kind: 'concat',
-            inputs: ['b', 'a', 'b'],
-            axis: joined,
-            shape: shape.map((length, d) => (d === joined ? 3 * length : length)),
-          },
-          affine: { kind: 'affine', inputs: ['b'], shape, multiplier: values(sizeOf(shape), seed), offset: values(sizeOf(shape), seed) },
-          truncate: { kind: 'truncate', inputs: ['b'], shape },
-          // Every second column first, and a row of zeros before the rows.
-          view: {
-            kind: 'view',
-            inputs: ['b'],
-            inputShape: shape,
-            shape: [half, channels, height + 1],
-            axes: [
-              { axis: 2, start: 0, step: 2, size: half },
-              { axis: 0, start: 0, step: 1, size: channels },
-              { axis: 1, start: -1, step: 1, size: height + 1 },
-            ],
-          },
-        };
-        await expectAgreement(networkOf(shape, tried[kind]!, second), seed);
-      }),
+      fc.asyncProperty(
+        shapes,
+        fc.constantFrom('add', 'concat', 'affine', 'view', 'truncate', 'resample'),
+        seeds,
+        async (shape, kind, seed) => {
+          const [channels, height, width] = shape;
+          const [multiplier, offset] = [values(channels, seed + 4), values(channels, seed + 5)];
+          const second: GraphNode = { kind: 'affine', name: 'b', inputs: ['a'], output: 'b', shape, multiplier, offset };
+          const joined = seed % 3;
+          const half = Math.ceil(width / 2);
+          const tried: { readonly [kind: string]: Tried } = {
+            add: { kind: 'add', inputs: ['b', 'a', 'b'], shape, factors: [1, -1, 1] },
+            concat: {
+              kind: 'concat',
+              inputs: ['b', 'a', 'b'],
+              axis: joined,
+              shape: shape.map((length, d) => (d === joined ? 3 * length : length)),
+            },
+            affine: { kind: 'affine', inputs: ['b'], shape, multiplier: values(sizeOf(shape), seed), offset: values(sizeOf(shape), seed) },
+            truncate: { kind: 'truncate', inputs: ['b'], shape },
+            resample: {
+              kind: 'resample',
+              inputs: ['b'],
+              shape: [channels, 2, width],
+              axis: 1,
+              taps: 3,
+              positions: [0, height - 1, 0, height >> 1, 0, height - 1],
+              weights: [0.5, -1.25, 0.25, 1, 2, 0.75],
+              interpolation: {
+                mode: 'linear',
+                coordinates: 'half_pixel',
+                nearest: 'floor',
+                cubicCoefficient: 0,
+                excludeOutside: false,
+                scale: 2,
+              },
+            },
+            // Every second column first, and a row of zeros before the rows.
+            view: {
+              kind: 'view',
+              inputs: ['b'],
+              inputShape: shape,
+              shape: [half, channels, height + 1],
+              axes: [
+                { axis: 2, start: 0, step: 2, size: half },
+                { axis: 0, start: 0, step: 1, size: channels },
+                { axis: 1, start: -1, step: 1, size: height + 1 },
+              ],
+            },
+          };
+          await expectAgreement(networkOf(shape, tried[kind]!, second), seed);
+        },
+      ),
       { numRuns: 60 },
     ));
 });

@@ -222,12 +222,13 @@ function skipScenario(): Scenario {
       ],
     },
     { kind: 'sumpool', name: 'sum', input: 4, output: 5, geometry: rowPool(2, 2, 1) },
-    { kind: 'add', name: 'both', inputs: [5, 1], factors: [1, -1], output: 6 },
-    { kind: 'relu', name: 'relu', input: 6, output: 7, truncateBits: 0, window: { low: 0, high: 5 } },
+    { kind: 'resample', name: 'resize', input: 5, output: 6, axis: 2, taps: 2, positions: [0, 0], weights: [2, -1] },
+    { kind: 'add', name: 'both', inputs: [6, 1], factors: [1, -1], output: 7 },
+    { kind: 'relu', name: 'relu', input: 7, output: 8, truncateBits: 0, window: { low: 0, high: 5 } },
   ];
-  const shapes = [out, out, [1, 1, 2], [1, 1, 2], [1, 1, 1], [1, 1, 1], [1, 1, 1]];
+  const shapes = [out, out, [1, 1, 2], [1, 1, 2], [1, 1, 1], [1, 1, 1], [1, 1, 1], [1, 1, 1]];
   return {
-    name: 'skip connection, concatenation, view and sum',
+    name: 'skip connection, concatenation, view, sum and resizing',
     program: smallProgram([1, 1, 1], steps, shapes, 5),
     server: [secret(w([1]), [2]), secret(w([1]), [-1])],
     client: [secret(w([-4]), [1]), secret(w([-7]), [1])],

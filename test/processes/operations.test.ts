@@ -114,6 +114,20 @@ const cases: readonly Case[] = [
     }),
   },
   {
+    name: 'resizing, and truncation behind one whose factors are no powers of two',
+    has: ['resample', 'truncate'],
+    onnx: network({
+      shape,
+      nodes: [
+        convolution('x', 'a'),
+        node('Relu', ['a'], 'r'),
+        node('Resize', ['r', '', 'up'], 'u', { mode: 'linear' }),
+        convolution('u', 'b'),
+      ],
+      tensors: [weights('a', 3, 2), weights('b', 2, 3), floats('up', [4], Float32Array.of(1, 1, 3, 3))],
+    }),
+  },
+  {
     name: 'residual add',
     has: ['add'],
     onnx: network({

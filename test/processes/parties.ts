@@ -161,6 +161,11 @@ export function tolerance({ program, weights }: Compiled): number {
     } else if (step.kind === 'sumpool') {
       const window = step.geometry.kernelHeight * step.geometry.kernelWidth;
       error[step.output] = of(step.input) * window * Math.max(1, ...(step.multipliers ?? []));
+    } else if (step.kind === 'resample') {
+      const rows = Array.from({ length: step.weights.length / step.taps }, (_, o) =>
+        step.weights.slice(o * step.taps, (o + 1) * step.taps),
+      );
+      error[step.output] = of(step.input) * Math.max(...rows.map((row) => row.reduce((sum, w) => sum + Math.abs(w), 0)));
     } else if (step.kind === 'add') {
       error[step.output] = step.inputs.reduce((sum, id, i) => sum + of(id) * Math.abs(step.factors[i]!), 0);
     } else if (step.kind === 'concat') error[step.output] = Math.max(...step.inputs.map(of));

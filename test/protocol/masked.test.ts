@@ -317,7 +317,7 @@ function idealMax(g: PoolGeometry, input: readonly number[], batch: number): num
 }
 
 describe('local steps', () => {
-  it('add, concatenate, view and sum as plain arithmetic does, hidden and sealed together', async () => {
+  it('add, concatenate, view, sum and resample as plain arithmetic does, hidden and sealed together', async () => {
     const seal = sealing(2, 2, 2);
     const pool: PoolGeometry = {
       channels: 4,
@@ -351,6 +351,7 @@ describe('local steps', () => {
           { axis: 2, start: 0, step: 1, size: 1 },
         ],
       },
+      { kind: 'resample', name: 'r', input: 5, output: 6, axis: 1, taps: 2, positions: [0, 1, 2, 2], weights: [3, -1, 1, 1] },
     ];
     const program = smallProgram([2, 2, 2], steps, [
       [2, 2, 2],
@@ -358,12 +359,16 @@ describe('local steps', () => {
       [4, 2, 2],
       [4, 1, 2],
       [2, 3],
+      [2, 2],
     ]);
     const input = [1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8];
     const ideal = (x: number[]) => {
       const both = [...x, ...x.map((v) => 2 * v)];
       const pooled = Array.from({ length: 4 }, (_, c) => [both[4 * c]! + both[4 * c + 2]!, 2 * (both[4 * c + 1]! + both[4 * c + 3]!)]);
-      return [1, 0].flatMap((column) => [-1, 1, 3].map((c) => (c < 0 ? 0 : pooled[c]![column]!)));
+      return [1, 0].flatMap((column) => {
+        const [a, b, c] = [-1, 1, 3].map((row) => (row < 0 ? 0 : pooled[row]![column]!)) as [number, number, number];
+        return [3 * a - b, 2 * c];
+      });
     };
     expect(await run({ program, weights: seal.weights }, input, 2)).toEqual([...ideal(input.slice(0, 8)), ...ideal(input.slice(8))]);
   });

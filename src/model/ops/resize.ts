@@ -1,5 +1,6 @@
 // Resize and Upsample: a public linear map along each axis of the picture.
 import { elementCount } from '../constant.js';
+import type { Interpolation } from '../graph.js';
 import {
   fail,
   floatAttribute,
@@ -9,21 +10,12 @@ import {
   type OpImporter,
   optionalConstant,
   stringAttribute,
-  type Variable,
   variable,
 } from './context.js';
 import { pictureShape } from './windows.js';
 
-interface Interpolation {
-  readonly mode: string;
-  readonly coordinates: string;
-  readonly nearest: string;
-  readonly cubicCoefficient: number;
-  readonly excludeOutside: boolean;
-}
-
 /** Position in the input of an output position, in float32 as onnxruntime computes it: it decides which neighbour is nearest. */
-function inputPosition(o: number, inputs: number, outputs: number, scale: number, coordinates: string): number {
+function inputPosition(o: number, inputs: number, outputs: number, { scale, coordinates }: Interpolation): number {
   const f = Math.fround;
   const half = (): number => f(f(f(o + 0.5) / f(scale)) - 0.5);
   switch (coordinates) {
@@ -77,24 +69,11 @@ function tapsAt(
   return kept.map(([p, w]) => [p, w / sum]);
 }
 
-/** Changes the length of one axis of a picture. */
-function resizeAxis(
-  op: OpContext,
-  x: Variable,
-  axis: number,
-  outputs: number,
-  scale: number,
-  how: Interpolation,
-  suffix: string,
-): Variable {
-  const inputs = x.shape[axis]!;
-  const rows = Array.from({ length: outputs }, (_, o) => tapsAt(inputPosition(o, inputs, outputs, scale, how.coordinates), inputs, how));
-  if (outputs === inputs && rows.every((row, o) => row.every(([p, w]) => w === (p === o ? 1 : 0)))) return x;
-  const shape = x.shape.map((d, i) => (i === axis ? outputs : d));
-  elementCount(shape, `node ${op.name}`);
-  const positions = rows.flatMap((row) => row.map(([p]) => p));
-  const weights = rows.flatMap((row) => row.map(([, w]) => w));
-  return op.emit({ kind: 'resample', shape, axis, taps: rows[0]!.length, positions, weights }, [x], suffix);
+/** Taps of every output of an axis; undefined where each output is its own input. */
+function tapsOf(inputs: number, outputs: number, how: Interpolation): readonly (readonly (readonly [number, number])[])[] | undefined {
+  const rows = Array.from({ length: outputs }, (_, o) => tapsAt(inputPosition(o, inputs, outputs, how), inputs, how));
+  const same = outputs === inputs && rows.every((row, o) => row.every(([p, w]) => p === o || w === 0));
+  return same ? undefined : rows;
 }
 
 /** Height and width that are asked for, and their scales: from sizes, or from scales; of all four axes or of `axes`. */
@@ -125,7 +104,7 @@ const known = {
   nearest: ['round_prefer_floor', 'round_prefer_ceil', 'floor', 'ceil'],
 };
 
-function interpolation(op: OpContext): Interpolation {
+function interpolation(op: OpContext): Omit<Interpolation, 'scale'> {
   const plain = op.node.opType === 'Upsample' || op.opset < 11;
   const how = {
     mode: stringAttribute(op, 'mode', 'nearest'),
@@ -144,15 +123,21 @@ function interpolation(op: OpContext): Interpolation {
 
 export const importResize: OpImporter = (op) => {
   const x = variable(op, 0);
-  const [channels, height, width] = pictureShape(op, x.shape);
-  const [, , rows, columns] = target(op, [channels, height, width]) as [
-    unknown,
-    unknown,
-    { length: number; scale: number },
-    { length: number; scale: number },
-  ];
+  const lengths = target(op, pictureShape(op, x.shape));
   const how = interpolation(op);
-  // Narrow rows first: the second pass reads what the first one made.
-  const tall = resizeAxis(op, x, 1, rows.length, rows.scale, how, columns.length === width ? '' : '/rows');
-  return [resizeAxis(op, tall, 2, columns.length, columns.scale, how, '')];
+  const axes = [1, 2].flatMap((axis) => {
+    const { length, scale } = lengths[axis + 1]!;
+    const rows = tapsOf(x.shape[axis]!, length, { ...how, scale });
+    return rows === undefined ? [] : [{ axis, length, rows, interpolation: { ...how, scale } }];
+  });
+  // Rows first: then the first pass works on whole rows, and only the second on single numbers.
+  return [
+    axes.reduce((value, { axis, length, rows, interpolation }, i) => {
+      const shape = value.shape.map((d, a) => (a === axis ? length : d));
+      elementCount(shape, `node ${op.name}`);
+      const [positions, weights] = [rows.flatMap((row) => row.map(([p]) => p)), rows.flatMap((row) => row.map(([, w]) => w))];
+      const node = { kind: 'resample' as const, shape, axis, taps: rows[0]!.length, positions, weights, interpolation };
+      return op.emit(node, [value], i === axes.length - 1 ? '' : '/rows');
+    }, x),
+  ];
 };
