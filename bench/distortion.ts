@@ -4,8 +4,8 @@ import { spawnSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { compareWithExact } from '../src/block/comparison.js';
 import { distortionOf, type Measurement, type Meter, planMeasurement } from '../src/block/distort.js';
-import { openExact } from '../src/block/distort-exact.js';
 import { openLinear } from '../src/block/distort-linear.js';
 import type { Distortion } from '../src/block/distortion-file.js';
 import {
@@ -39,10 +39,9 @@ const unpacked = join(root, '.cache/data');
 
 const samples = 256;
 const probes = 4;
-/** Pictures and channels for the exact distortion: every so-manieth channel. */
+/** Pictures and channels for the exact distortion. */
 const exactSamples = 32;
-const exactEvery = 8;
-const sides = [1, 2, 4];
+const exactChannels = 86;
 
 const budgets: readonly { readonly share: number; readonly uniform: readonly Patch[] }[] = [
   {
@@ -91,52 +90,21 @@ async function measure(
   return { sums, seconds, processorSeconds: (user + system) / 1e6 };
 }
 
-/** Places in ascending order, equal values sharing the mean of theirs. */
-function ranksOf(values: readonly number[]): Float64Array {
-  const order = Array.from(values, (_, i) => i).sort((a, b) => values[a]! - values[b]!);
-  const ranks = new Float64Array(values.length);
-  for (let from = 0, to = 0; from < order.length; from = to) {
-    while (to < order.length && values[order[to]!] === values[order[from]!]) to++;
-    for (let i = from; i < to; i++) ranks[order[i]!] = (from + to - 1) / 2;
-  }
-  return ranks;
-}
-
-function spearman(a: readonly number[], b: readonly number[]): number {
-  const [x, y] = [ranksOf(a), ranksOf(b)];
-  const mean = (a.length - 1) / 2;
-  const product = (u: Float64Array, v: Float64Array): number => u.reduce((sum, value, i) => sum + (value - mean) * (v[i]! - mean), 0);
-  return product(x, y) / Math.sqrt(product(x, x) * product(y, y));
-}
-
-const isCompared = (row: number, patch: Patch): boolean =>
-  row % exactEvery === 0 && patch[0] * patch[1] > 1 && sides.includes(patch[0]) && sides.includes(patch[1]);
-
-async function correlate(compute: Compute, measurement: Measurement, linear: Float64Array, images: Float32Array): Promise<Row> {
-  const size = images.length / samples;
-  const meter = await openExact(compute, measurement, { wanted: isCompared });
-  const exact = await measure(meter, measurement, images.subarray(0, exactSamples * size), exactSamples);
-  const pairs: [number, number][] = [];
-  for (const { channels, firstRow, patches, columns } of measurement.layers) {
-    for (let row = firstRow; row < firstRow + channels; row++) {
-      patches.forEach((patch, k) => {
-        const at = row * measurement.patches.length + columns[k]!;
-        if (isCompared(row, patch)) pairs.push([linear[at]!, exact.sums[at]!]);
-      });
-    }
-  }
-  const correlation = spearman(
-    pairs.map(([value]) => value),
-    pairs.map(([, value]) => value),
-  );
-  const name = `exact, every ${exactEvery}th channel, {1, 2, 4}² patches`;
+/** Channels and patches under `exact`, with pictures of the sample that `linear` had. */
+async function compare(compute: Compute, measurement: Measurement, distortion: Distortion, images: Float32Array): Promise<Row> {
+  const own = images.subarray(0, (images.length / samples) * exactSamples);
+  const start = performance.now();
+  const used = process.cpuUsage();
+  const pictures = { images: own, count: exactSamples };
+  const { correlation, pairs, channels } = await compareWithExact(compute, measurement, distortion, pictures, exactChannels);
+  const { user, system } = process.cpuUsage(used);
   return {
-    case: name,
+    case: `exact, ${formatCount(channels)} channels, {1, 2, 4}² patches`,
     images: exactSamples,
-    seconds: exact.seconds,
-    processorSeconds: exact.processorSeconds,
+    seconds: (performance.now() - start) / 1000,
+    processorSeconds: (user + system) / 1e6,
     correlation,
-    pairs: pairs.length,
+    pairs,
   };
 }
 
@@ -181,7 +149,7 @@ async function measureNetwork(threads: number): Promise<Row[]> {
     const timed: Row = { case: name, images: samples, ...times };
     const made = { model: onnx.hash, method: 'linear' as const, samples, probes, seed: 1, version: '' };
     const distortion = distortionOf(measurement, { perPicture: probes }, sums, made);
-    const compared = await correlate(compute, measurement, sums, images);
+    const compared = await compare(compute, measurement, distortion, images);
     return [timed, compared, ...(await accuracies(compute, graph, distortion, test))];
   } finally {
     await compute.close();

@@ -77,6 +77,32 @@ describe('tessera distort', () => {
     expect(readdirSync(folder).filter((name) => /unfinished|part/.test(name))).toEqual([]);
   });
 
+  it('says how well its sums foretell joint distortions, and ranks as the exact distortion does', () => {
+    const args = [small, '--data', pictures, '--samples', '9', '--additivity', '5', '--compare', '2', '-o', join(folder, 'checked.npz')];
+    const { status, answer, stderr } = distort(...args);
+    expect(status, stderr).toBe(0);
+    const { additivity, comparison } = answer as { additivity: { points: object[]; correlation: number }; comparison: object };
+    expect(additivity.points).toHaveLength(10);
+    expect(additivity.points[0]).toEqual({
+      kind: 'optimal',
+      ...{ share: expect.any(Number), predicted: expect.any(Number), measured: expect.any(Number) },
+    });
+    expect(comparison).toMatchObject({ pairs: 16, channels: 2, pictures: 9 });
+    expect((comparison as { correlation: number }).correlation).toBeGreaterThan(0.9);
+    expect(distort(...args, '--method', 'loss').answer.error).toMatchObject({ code: 'usage' });
+  });
+
+  it("measures the paper's own patches, and at the features", () => {
+    const file = join(folder, 'seed.npz');
+    expect(distort(small, '--data', pictures, '--samples', '4', '--candidates', 'seed', '-o', file).answer).toMatchObject({
+      candidates: 9,
+    });
+    expect(readDistortion(readFileSync(file), file).patches).not.toContainEqual([1, 4]);
+    const before = distort(resnet, '--data', pictures, '--samples', '2', '--at', 'features', '-o', file, ...flags.slice(0, 2));
+    expect(before.answer).toMatchObject({ at: 'features', channels: 688 });
+    expect(distort(small, '--data', pictures, '--at', 'features', '-o', file).answer.error).toMatchObject({ code: 'no-global-pooling' });
+  });
+
   it('does not go on from what another measurement left', () => {
     const file = join(folder, 'other.npz');
     writeFileSync(`${file}.unfinished`, `${JSON.stringify({ key: 'another', done: 5 })}\n`);

@@ -20,6 +20,7 @@ import { DataError, UsageError } from '../../errors.js';
 import type { Compute } from '../../kernel/compute.js';
 import { simplify } from '../../model/passes/simplify.js';
 import { openCompute } from '../compute.js';
+import { type CheckOptions, type Checks, checkDistortion, checkPictures, describeChecks } from '../distortion-checks.js';
 import { writeWhole } from '../files.js';
 import { formatCount, formatSeconds } from '../format.js';
 import { findModel, inputShapeOf } from '../model.js';
@@ -29,7 +30,7 @@ import { perform, type Task } from '../task.js';
 import { readUnfinished, type Unfinished, writeUnfinished } from '../unfinished.js';
 import { packageVersion } from '../version.js';
 
-interface DistortOptions extends CommonOptions, PictureOptions {
+interface DistortOptions extends CommonOptions, PictureOptions, CheckOptions {
   readonly method: 'linear' | 'exact' | 'loss';
   readonly samples: number;
   readonly probes: number;
@@ -39,7 +40,7 @@ interface DistortOptions extends CommonOptions, PictureOptions {
   readonly output: string;
 }
 
-interface Distorted {
+interface Distorted extends Checks {
   readonly channels: number;
   readonly candidates: number;
   readonly samples: number;
@@ -82,6 +83,16 @@ export function distortCommand(): Command {
         .choices(measuringPlaces)
         .default('logits'),
     )
+    .addOption(
+      new Option('--compare <channels>', 'also measure so many channels exactly, and say how alike the rankings are').argParser(
+        wholeNumber(1),
+      ),
+    )
+    .addOption(
+      new Option('--additivity <choices>', 'also measure so many random choices as a whole, and say how well sums foretell it').argParser(
+        wholeNumber(3, 10_000),
+      ),
+    )
     .requiredOption('-o, --output <file>', 'distortion file to write (.npz); a killed run goes on from <file>.unfinished')
     .action((path: string, options: DistortOptions) =>
       perform(options, async (task) => {
@@ -97,17 +108,15 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
     const hint = 'Give the ONNX file: a compiled model has no float network left.';
     throw new UsageError('a compiled model cannot be measured', { code: 'usage', where: path, hint });
   }
-  if (options.method === 'loss' && options.at === 'features') {
-    const hint = 'Leave --at features out, or use --method linear.';
-    throw new UsageError('a loss is of the scores', { code: 'usage', where: '--at', hint });
-  }
+  checkLoss(options);
   const pictures = await openPictures([], options, task.output, description);
   const { dataset } = pictures;
   const graph = onnx.readGraph(inputShapeOf(onnx, pictures));
   checkShape(dataset, graph.input.shape);
   const sample = drawSample(dataset, options, path);
   const measurement = planMeasurement(simplify(graph), { kind: options.candidates, at: options.at });
-  const meter = await openMeter(await openCompute(task, options.threads), measurement, options);
+  const compute = await openCompute(task, options.threads);
+  const meter = await openMeter(compute, measurement, options);
   const probes = options.method === 'linear' ? options.probes : 0;
   const { method, seed, at } = options;
   const made = { model: onnx.hash, method, samples: sample.length, probes, seed, at, version: packageVersion() };
@@ -119,8 +128,13 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
   const start = performance.now();
   const sums = await measureAll({ meter, dataset, sample, task }, unfinished, (state) => writeUnfinished(options.output, key, state));
   const seconds = (performance.now() - start) / 1000;
-  await writeWhole(options.output, writeDistortion(distortionOf(measurement, meter, sums, made)));
+  const distortion = distortionOf(measurement, meter, sums, made);
+  await writeWhole(options.output, writeDistortion(distortion));
   await rm(`${options.output}.unfinished`, { force: true });
+  const checked = sample.slice(0, checkPictures);
+  const wanted = options.additivity !== undefined || options.compare !== undefined;
+  const images = wanted ? await readPictures(dataset, checked) : new Float32Array(0);
+  const checks = wanted ? await checkDistortion(compute, measurement, distortion, { images, count: checked.length }, options) : {};
   return {
     channels: measurement.rows,
     candidates: measurement.patches.length,
@@ -131,7 +145,17 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
     at: options.at,
     layers: measurement.layers.length,
     resumed: unfinished.done,
+    ...checks,
   };
+}
+
+function checkLoss({ method, at, additivity, compare }: DistortOptions): void {
+  if (method !== 'loss') return;
+  const hint = 'Use --method linear.';
+  if (at === 'features') throw new UsageError('a loss is of the scores', { code: 'usage', where: '--at', hint });
+  if (additivity === undefined && compare === undefined) return;
+  const where = additivity === undefined ? '--compare' : '--additivity';
+  throw new UsageError('changes of a loss have signs, and are not compared with distortions', { code: 'usage', where, hint });
 }
 
 function openMeter(compute: Compute, measurement: Measurement, { method, probes, seed }: DistortOptions): Promise<Meter> {
@@ -216,10 +240,11 @@ async function truthOf(
   });
 }
 
-function describe({ channels, candidates, samples, seconds, file, method, at, layers }: Distorted): string {
+function describe({ channels, candidates, samples, seconds, file, method, at, layers, ...checks }: Distorted): string {
   return [
     `${formatCount(channels)} channels of ${layers} layers under up to ${candidates} patches each`,
     `${formatCount(samples)} pictures, ${method}, at the ${at}, in ${formatSeconds(seconds)}`,
+    ...describeChecks(checks),
     file,
   ].join('\n');
 }
