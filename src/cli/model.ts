@@ -177,7 +177,7 @@ async function compileAnew(
   spec: LoadedSpec | undefined,
 ): Promise<StoredModel> {
   const progress = task.output.progress('compiling', 1);
-  const settings = { ringBits: options.ring, ...(spec === undefined ? {} : { spec: spec.patches }) };
+  const settings = { ringBits: options.ring, ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }) };
   const { program, weights, report } = await compileGraph(compute, graph, { images, count, marginBits: extraMarginBits }, settings);
   progress.end();
   const hash = await programHash(program);

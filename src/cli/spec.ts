@@ -3,10 +3,11 @@ import { createHash } from 'node:crypto';
 import { readFileOrExplain } from '../data/picture.node.js';
 import { DataError } from '../errors.js';
 import type { LayerPatches } from '../model/passes/lower.js';
-import { parseSpec, patchesOf } from '../model/spec.js';
+import { type LayerWindows, parseSpec, patchesOf, windowsOf } from '../model/spec.js';
 
 export interface LoadedSpec {
   readonly patches: LayerPatches;
+  readonly windows: LayerWindows;
   /** SHA-256 of the file. */
   readonly hash: string;
 }
@@ -25,5 +26,5 @@ export async function readSpec(path: string, modelHash: string): Promise<LoadedS
       hint: `This model's hash is ${modelHash}: make a spec for it.`,
     });
   }
-  return { patches: patchesOf(spec), hash: createHash('sha256').update(bytes).digest('hex') };
+  return { patches: patchesOf(spec), windows: windowsOf(spec), hash: createHash('sha256').update(bytes).digest('hex') };
 }

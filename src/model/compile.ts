@@ -7,16 +7,20 @@ import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
 import { splitOutputActivation } from './passes/reorder.js';
 import { simplify } from './passes/simplify.js';
-import type { Patch, Program, ProgramWeights, Step, TensorId, TensorInfo, Window } from './program.js';
+import type { Patch, Program, ProgramWeights, Step, TensorId, TensorInfo } from './program.js';
 import { resampleWeights } from './resample.js';
 import { chooseScales, type Scales } from './scales.js';
 import { simulate } from './simulate.js';
+import type { LayerWindows } from './spec.js';
+import { checkWindowNames, reluWindow, type WindowOptions, windowFrom } from './windows.js';
 
 export interface CompileOptions {
   /** Ring Z_{2^ringBits}, 16 to 32 (default 32). */
   readonly ringBits?: number;
   /** Patches of a spec, by layer name. */
   readonly spec?: LayerPatches;
+  /** Comparison windows of a spec, by layer name; layers without one get the exact window of their calibrated range. */
+  readonly windows?: LayerWindows;
   /** Bits an activation has less than the most accurate choice (default {@link thriftBits}). */
   readonly thriftBits?: number;
 }
@@ -69,13 +73,15 @@ export async function compileGraph(
     throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 32' });
   }
   const { graph: scores, activation } = splitOutputActivation(simplify(graph));
+  const windows = options.windows ?? new Map();
+  checkWindowNames(scores, windows);
   const lowered = lower(scores, options.spec);
   checkLayers(lowered);
   const ranges = await measureRanges(compute, lowered, calibration);
   checkRanges(lowered, ranges);
   const marginBits = 1 + (calibration.marginBits ?? 0);
   const scales = chooseScales(lowered, ranges, { ringBits, marginBits, thriftBits: options.thriftBits ?? thriftBits });
-  const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits });
+  const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits, windows });
   const program: Program = {
     schema: 'tessera/program@1',
     ringBits,
@@ -119,11 +125,6 @@ function checkRanges(graph: Graph, ranges: Ranges): void {
   }
 }
 
-interface Assembly {
-  readonly ringBits: number;
-  readonly marginBits: number;
-}
-
 interface Assembled {
   readonly steps: Step[];
   readonly tensors: TensorInfo[];
@@ -132,7 +133,7 @@ interface Assembled {
   readonly weightBits: number[];
 }
 
-function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: Assembly): Assembled {
+function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowOptions): Assembled {
   const out: Assembled = { steps: [], tensors: [], ids: new Map(), layers: [], weightBits: [] };
   const tensor = (shape: readonly number[], scale: number): TensorId => out.tensors.push({ shape, scale }) - 1;
   const define = (id: ValueId, shape: readonly number[]): TensorId => {
@@ -164,7 +165,9 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: Assembl
         out.steps.push({ ...common, kind: 'truncate', output: output(), truncateBits: scales.truncateBits.get(node.name)! });
         break;
       case 'maxpool': {
-        const window = windowFor(low.get(node.output) ?? 0, ranges.differences.get(node.name)! * scale, 0, options);
+        const least = low.get(node.output) ?? 0;
+        const reach = Math.ceil(ranges.differences.get(node.name)! * scale * 2 ** options.marginBits);
+        const window = windowFrom(least, reach + 1 + 2 ** least, options.ringBits);
         out.steps.push({ ...common, kind: 'maxpool', output: output(), geometry: node.geometry, window });
         break;
       }
@@ -243,28 +246,18 @@ function lowBits(graph: Graph, scales: Scales): ReadonlyMap<ValueId, number> {
   return low;
 }
 
-/**
- * The exact window for sums up to `greatest` (at the value's scale) over patches of `elements`: low bits that truncation drops are left
- * out, and high is the least h with greatest · 2^margin < 2^(h − 1) − 2^low − elements · 2^low (docs/protocol.md, comparisons).
- */
-function windowFor(low: number, greatest: number, elements: number, { ringBits, marginBits }: Assembly): Window {
-  const needed = Math.ceil(greatest * 2 ** marginBits) + 1 + (1 + elements) * 2 ** low;
-  let high = low + 2;
-  while (high < ringBits && needed >= 2 ** (high - 1)) high++;
-  return { low, high: Math.min(high, ringBits) };
-}
-
 function reluStep(
   node: ReluNode,
   common: { name: string; input: TensorId; output: TensorId },
   scale: number,
   ranges: Ranges,
   scales: Scales,
-  options: Assembly,
+  options: WindowOptions,
 ): Step {
   const truncateBits = scales.truncateBits.get(node.name)!;
   const largest = (node.patches ?? []).reduce((m: number, p: Patch) => Math.max(m, p[0] * p[1]), 1);
-  const window = windowFor(truncateBits, ranges.sums.get(node.name)! * scale, largest === 1 ? 0 : largest, options);
+  const sums = { truncateBits, scale, greatest: ranges.sums.get(node.name)! * scale, elements: largest === 1 ? 0 : largest };
+  const window = reluWindow(node.name, sums, options);
   const cap = node.cap === undefined ? {} : { cap: Math.max(1, Math.round((node.cap * scale) / 2 ** truncateBits)) * 2 ** truncateBits };
   return { kind: 'relu', ...common, truncateBits, window, ...cap, ...(node.patches && { patches: node.patches }) };
 }

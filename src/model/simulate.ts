@@ -1,14 +1,13 @@
-// The ideal functionality: what the three parties would compute together, on plain integers mod 2^ringBits, with exact signs.
+// The ideal functionality: what the three parties would compute together, on plain integers mod 2^ringBits, whose signs come from the steps' windows.
 import type { Compute } from '../kernel/compute.js';
 import { convolve, freeWeights, type PackedWeights, packWeights, sumPool } from '../kernel/linear.js';
 import { resample } from '../kernel/resample.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
 import { sizeOf } from './graph.js';
-import { eachPatch, eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
+import { eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
 import {
   type LinearStep,
   type MaxPoolStep,
-  type Patch,
   type Program,
   type ProgramWeights,
   type ReluStep,
@@ -16,11 +15,14 @@ import {
   type Step,
   stepInputs,
   type TensorId,
-  type Window,
 } from './program.js';
+import { blockRelu, plainRelu, truncate } from './simulate-relu.js';
 
 export interface SimulateOptions {
-  /** Numbers in [0, 1): rounds truncations up or down at random as the protocol does. Without it they round down. */
+  /**
+   * Numbers in [0, 1): rounds truncations up or down, and takes signs of small negative values for positive where windows ignore low bits, at
+   * random as the protocol does. Without it truncations round down, and only values that leave their window get a wrong sign.
+   */
   readonly random?: () => number;
 }
 
@@ -30,7 +32,7 @@ export interface Overflow {
   readonly range: number;
   /** Compared values (sums over a patch, differences of maxima) that leave the step's window. */
   readonly window: number;
-  /** Patches whose sum is so near zero (or the cap) that their terms' truncation decides the sign: the protocol may go either way. */
+  /** Signs of sums so near zero (or the cap) that truncation or the bits ignored decide them: the protocol may go either way. */
   readonly close: number;
 }
 
@@ -139,8 +141,7 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
     }
     case 'relu':
       counters.range += outOfRange(input, program.ringBits);
-      if (step.patches === undefined) plainRelu(run, step, counters, input, output);
-      else blockRelu(run, step, step.patches, counters, input, output);
+      activate(run, step, counters, input, output);
       return;
     case 'truncate':
       counters.range += outOfRange(input, program.ringBits);
@@ -198,11 +199,16 @@ async function resampleStep(
   compute.free(positions, weights);
 }
 
-/** floor(value / 2^bits), or by `random` one more with the probability of the fraction dropped. */
-function truncate(value: number, bits: number, random: (() => number) | undefined): number {
-  const floor = value >> bits;
-  if (random === undefined || bits === 0) return floor;
-  return random() * (1 << bits) < (value & ((1 << bits) - 1)) ? floor + 1 : floor;
+function activate(
+  { program, count, options: { random } }: Run,
+  step: ReluStep,
+  counters: Counters,
+  input: Int32Array,
+  output: Int32Array,
+): void {
+  const settings = { step, counters, random };
+  if (step.patches === undefined) plainRelu(settings, input, output);
+  else blockRelu(settings, step.patches, program.tensors[step.output]!.shape, count, input, output);
 }
 
 function outOfRange(values: Int32Array, ringBits: number): number {
@@ -210,11 +216,6 @@ function outOfRange(values: Int32Array, ringBits: number): number {
   let count = 0;
   for (let i = 0; i < values.length; i++) if (values[i]! >= limit || values[i]! <= -limit) count++;
   return count;
-}
-
-/** Sums over `elements` values from this size on can be misjudged. */
-function windowLimit(elements: number, window: Window, truncateBits: number): number {
-  return 2 ** (window.high - 1) - 2 ** window.low - (elements === 1 ? 0 : elements) * 2 ** truncateBits;
 }
 
 /** Windows whose greatest difference the step's window of bits cannot hold. */
@@ -242,48 +243,4 @@ function wideWindows({ geometry, window }: MaxPoolStep, input: Int32Array, count
     close();
   }
   return wide;
-}
-
-function plainRelu({ options: { random } }: Run, step: ReluStep, counters: Counters, input: Int32Array, output: Int32Array): void {
-  const { truncateBits } = step;
-  const limit = windowLimit(1, step.window, truncateBits);
-  const cap = step.cap ?? Number.POSITIVE_INFINITY;
-  const lowest = Math.max(-limit, step.cap === undefined ? -limit : step.cap - limit);
-  const top = step.cap === undefined ? 0 : step.cap >> truncateBits;
-  for (let i = 0; i < input.length; i++) {
-    const y = input[i]!;
-    if (y <= lowest || y >= limit) counters.window++;
-    output[i] = y < 0 ? 0 : y >= cap ? top : truncate(y, truncateBits, random);
-  }
-}
-
-function blockRelu(run: Run, step: ReluStep, patches: readonly Patch[], counters: Counters, input: Int32Array, output: Int32Array): void {
-  const { window, truncateBits, cap } = step;
-  const [channels, height = 1, width = 1] = run.program.tensors[step.output]!.shape as [number, number?, number?];
-  for (let n = 0; n < run.count; n++) {
-    patches.forEach((patch, c) => {
-      const base = (n * channels + c) * height * width;
-      if (patch[0] === 0 || patch[1] === 0) {
-        for (let i = base; i < base + height * width; i++)
-          output[i] = patch[0] === 0 ? truncate(input[i]!, truncateBits, run.options.random) : 0;
-        return;
-      }
-      eachPatch(height, width, patch, (top, bottom, left, right) => {
-        const elements = (bottom - top) * (right - left);
-        let sum = 0;
-        for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += input[base + y * width + x]!;
-        const limit = windowLimit(elements, window, truncateBits);
-        if (Math.abs(sum) >= limit || (cap !== undefined && Math.abs(sum - elements * cap) >= limit)) counters.window++;
-        const near = (value: number) => elements > 1 && Math.abs(value) < elements * 2 ** truncateBits;
-        if (near(sum) || (cap !== undefined && near(sum - elements * cap))) counters.close++;
-        const full = cap !== undefined && sum >= elements * cap;
-        for (let y = top; y < bottom; y++) {
-          for (let x = left; x < right; x++) {
-            const i = base + y * width + x;
-            output[i] = sum < 0 ? 0 : full ? cap >> truncateBits : truncate(input[i]!, truncateBits, run.options.random);
-          }
-        }
-      });
-    });
-  }
 }

@@ -1,9 +1,30 @@
-// The spec file: which patch of each channel of an activation shares one comparison.
+// The spec file: which patch of each channel of an activation shares one comparison, and which bits are compared.
 import * as v from 'valibot';
 import { DataError } from '../errors.js';
 import type { LayerPatches } from './passes/lower.js';
 
 const side = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(65535));
+
+const positive = v.pipe(v.number(), v.finite(), v.gtValue(0));
+
+/**
+ * What is compared of an activation, in the units of the float network, so that it means the same whatever scales the compiler chooses. Both
+ * are of what is compared: of a single value, or of the sum over a patch.
+ */
+const windowSchema = v.pipe(
+  v.object({
+    /** A negative value less than this below zero may pass as positive. The compiler rounds it down to a bit; absent: no such error. */
+    low: v.exactOptional(positive),
+    /** Values up to this size are told apart, greater ones may wrap round. Absent: the calibrated range with a margin. */
+    high: v.exactOptional(positive),
+  }),
+  v.check(({ low = 0, high = Number.POSITIVE_INFINITY }) => low < high, 'low is not below high'),
+);
+
+export type SpecWindow = v.InferOutput<typeof windowSchema>;
+
+/** Windows by layer name. */
+export type LayerWindows = ReadonlyMap<string, SpecWindow>;
 
 const specSchema = v.object({
   schema: v.literal('tessera/spec@1'),
@@ -12,6 +33,7 @@ const specSchema = v.object({
   /** How it was made: budget, cost, method, samples, seed, version. */
   made: v.optional(v.record(v.string(), v.unknown())),
   layers: v.record(v.string(), v.array(v.tuple([side, side]))),
+  windows: v.exactOptional(v.record(v.string(), windowSchema)),
 });
 
 export type Spec = v.InferOutput<typeof specSchema>;
@@ -30,4 +52,9 @@ export function parseSpec(text: string, where: string): Spec {
 /** The patches of a spec, as the compiler takes them. */
 export function patchesOf(spec: Spec): LayerPatches {
   return new Map(Object.entries(spec.layers));
+}
+
+/** The comparison windows of a spec, as the compiler takes them. */
+export function windowsOf({ windows }: Spec): LayerWindows {
+  return new Map(Object.entries(windows ?? {}));
 }

@@ -1,0 +1,54 @@
+// Comparison windows: which bits of a value are compared. Chosen from calibrated ranges, or as a spec says.
+import { DataError } from '../errors.js';
+import type { Graph } from './graph.js';
+import type { Window } from './program.js';
+import type { LayerWindows, SpecWindow } from './spec.js';
+
+export interface WindowOptions {
+  readonly ringBits: number;
+  /** Bits of headroom over the greatest value seen. */
+  readonly marginBits: number;
+  readonly windows: LayerWindows;
+}
+
+/** Windows are of activations. Throws DataError for other names. */
+export function checkWindowNames(graph: Graph, windows: LayerWindows): void {
+  const names = new Set(graph.nodes.filter(({ kind }) => kind === 'relu' || kind === 'prelu').map(({ name }) => name));
+  for (const name of windows.keys()) {
+    if (!names.has(name))
+      throw badWindow(name, 'it has no activation in this model', 'Make the spec from this model; max pools compare all bits.');
+  }
+}
+
+function badWindow(name: string, reason: string, hint: string): DataError {
+  return new DataError(`the comparison window of layer ${name}: ${reason}`, { code: 'bad-spec', where: name, hint });
+}
+
+/** The window from bit `low` on that holds `needed`: high is the least h with needed < 2^(h − 1), at most the ring. */
+export function windowFrom(low: number, needed: number, ringBits: number): Window {
+  let high = low + 2;
+  while (high < ringBits && needed >= 2 ** (high - 1)) high++;
+  return { low, high: Math.min(high, ringBits) };
+}
+
+/**
+ * The window of an activation whose sums reach `greatest` (at the value's scale), over patches of up to `elements`. Low bits that truncation
+ * drops are left out, which costs nothing, and more where the spec says so. High is the least h with
+ * greatest · 2^margin < 2^(h − 1) − 2^low − elements · 2^truncateBits (docs/protocol.md, comparisons).
+ */
+export function reluWindow(
+  name: string,
+  { truncateBits, scale, greatest, elements }: { truncateBits: number; scale: number; greatest: number; elements: number },
+  { ringBits, marginBits, windows }: WindowOptions,
+): Window {
+  const own: SpecWindow = windows.get(name) ?? {};
+  const low = own.low === undefined ? truncateBits : Math.max(truncateBits, Math.floor(Math.log2(own.low * scale)));
+  if (low + 2 > ringBits) throw badWindow(name, `low ${own.low} leaves no bits to compare in a ring of ${ringBits}`, 'Give a smaller low.');
+  const needed = (reach: number): number => Math.ceil(reach) + 1 + 2 ** low + elements * 2 ** truncateBits;
+  if (own.high === undefined) return windowFrom(low, needed(greatest * 2 ** marginBits), ringBits);
+  if (needed(own.high * scale) >= 2 ** (ringBits - 1)) {
+    const most = (2 ** (ringBits - 1) / scale).toPrecision(3);
+    throw badWindow(name, `high ${own.high} is more than a ring of ${ringBits} bits holds here, ${most}`, 'Give a smaller high, or none.');
+  }
+  return windowFrom(low, needed(own.high * scale), ringBits);
+}
