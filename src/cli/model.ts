@@ -5,7 +5,7 @@ import { readdir, readFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Dataset, hashDataset, loadDataset } from '../data/dataset.node.js';
-import { generatePictures } from '../data/generated.js';
+import { createSequence, generatePictures } from '../data/generated.js';
 import { readFileOrExplain } from '../data/picture.node.js';
 import { plainPreprocessing } from '../data/preprocess.js';
 import { kindOf } from '../data/sources.node.js';
@@ -20,6 +20,7 @@ import { type ReadOptions, type ReadResult, readGraph, readModel } from '../mode
 import { applyPatches } from '../model/passes/lower.js';
 import { simplify } from '../model/passes/simplify.js';
 import { simulate } from '../model/simulate.js';
+import { hasLossyWindows } from '../model/simulate-relu.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import { recallModel, rememberModel } from './cache.js';
 import { type CompiledSummary, isModelFolder, readModelFolder, type StoredModel } from './model-folder.js';
@@ -260,9 +261,11 @@ async function fromDataset(
 
 function withPlaintext(compute: Compute, stored: StoredModel, graph: Graph | undefined): OpenModel {
   const { program, weights } = stored.compiled;
+  // Where windows leave bits out, signs are drawn as the protocol draws them: the same for every call.
+  const settings = hasLossyWindows(program) ? { random: createSequence(1) } : {};
   const fixedPoint: OpenModel['fixedPoint'] = async (images, count) => {
     const input = encodeFixed(images, program.tensors[program.input]!.scale, program.ringBits);
-    const { output, overflow } = await simulate(compute, program, weights, input, count);
+    const { output, overflow } = await simulate(compute, program, weights, input, count, settings);
     const clipped = overflow.reduce((sum, step) => sum + step.range + step.window, 0);
     return { logits: decodeFixed(output, program.tensors[program.output]!.scale), clipped };
   };

@@ -45,10 +45,6 @@ export function reluWindow(
   const low = own.low === undefined ? truncateBits : Math.max(truncateBits, Math.floor(Math.log2(own.low * scale)));
   if (low + 2 > ringBits) throw badWindow(name, `low ${own.low} leaves no bits to compare in a ring of ${ringBits}`, 'Give a smaller low.');
   const needed = (reach: number): number => Math.ceil(reach) + 1 + 2 ** low + elements * 2 ** truncateBits;
-  if (own.high === undefined) return windowFrom(low, needed(greatest * 2 ** marginBits), ringBits);
-  if (needed(own.high * scale) >= 2 ** (ringBits - 1)) {
-    const most = (2 ** (ringBits - 1) / scale).toPrecision(3);
-    throw badWindow(name, `high ${own.high} is more than a ring of ${ringBits} bits holds here, ${most}`, 'Give a smaller high, or none.');
-  }
-  return windowFrom(low, needed(own.high * scale), ringBits);
+  // A reach beyond the ring compares all bits there are: nothing in the ring is outside.
+  return windowFrom(low, needed(own.high === undefined ? greatest * 2 ** marginBits : own.high * scale), ringBits);
 }
