@@ -4,6 +4,7 @@ import { planMeasurement } from '../src/block/distort.js';
 import { openLinear } from '../src/block/distort-linear.js';
 import { formatBytes, formatCount, formatSeconds } from '../src/cli/format.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
+import { simplify } from '../src/model/passes/simplify.js';
 import { createRandom } from './_choices.js';
 import { benchOptions, printRows } from './_parties.js';
 import { randomResnet50 } from './_resnet50.js';
@@ -25,7 +26,7 @@ interface Row {
 }
 
 async function measure(candidates: Row['candidates'], threads: number): Promise<Row> {
-  const measurement = planMeasurement(randomResnet50(1), { kind: candidates });
+  const measurement = planMeasurement(simplify(randomResnet50(1)), { kind: candidates });
   const compute = await createNodeCompute({ threads });
   const random = createRandom(2);
   const start = performance.now();

@@ -103,6 +103,22 @@ describe('tessera distort', () => {
     expect(distort(small, '--data', pictures, '--at', 'features', '-o', file).answer.error).toMatchObject({ code: 'no-global-pooling' });
   });
 
+  it('measures under a spec, for a choice that knows what the other patches do', () => {
+    const [first, second, spec] = [join(folder, 'first.npz'), join(folder, 'second.npz'), join(folder, 'first.json')];
+    const solve = (file: string) => spawnSync(process.execPath, [main, 'solve', file, '--budget', '20%', '-o', spec], { encoding: 'utf8' });
+    const args = [resnet, '--data', pictures, '--samples', '4', '--candidates', 'square', ...flags.slice(0, 2)];
+    distort(...args, '-o', first);
+    expect(solve(first).status).toBe(0);
+    const { status, stderr } = distort(...args, '--spec', spec, '-o', second);
+    expect(status, stderr).toBe(0);
+    const [before, under] = [first, second].map((file) => readDistortion(readFileSync(file), file));
+    expect(under!.meta).toMatchObject({ under: expect.stringMatching(/^[0-9a-f]{64}$/), layers: before!.meta.layers });
+    expect(under!.values).not.toEqual(before!.values);
+    expect(solve(second).status).toBe(0);
+    expect(distort(small, '--data', pictures, '--spec', spec, '-o', second).answer.error).toMatchObject({ code: 'wrong-spec' });
+    expect(distort(...args, '--method', 'exact', '--spec', spec, '-o', second).answer.error).toMatchObject({ code: 'usage' });
+  });
+
   it('does not go on from what another measurement left', () => {
     const file = join(folder, 'other.npz');
     writeFileSync(`${file}.unfinished`, `${JSON.stringify({ key: 'another', done: 5 })}\n`);

@@ -199,6 +199,39 @@ describe('distortion', () => {
     expect(() => planMeasurement(whole, { at: 'features' })).toThrow('no global average pooling');
   });
 
+  it('under a spec is that of a patch beside the patches of the other channels', async () => {
+    const graph = networkOf('relu', 9);
+    const patches = new Map<string, Patch[]>([
+      [
+        'first',
+        [
+          [2, 2],
+          [0, 1],
+          [3, 1],
+        ],
+      ],
+    ]);
+    const measurement = planMeasurement(graph, { under: patches });
+    const sums = await measure(measurement, await openLinear(compute, measurement, { probes: outputs, seed: 9 }), 9);
+    // After "last" the network is linear, so that its channels' distortions are exact: `measurement.graph` has the patches in it.
+    await forEachPatch(measurement, sums, 9, ['last'], (sum, plain, changed) => expectClose(sum / outputs, squared(changed, plain)));
+    const without = planMeasurement(graph);
+    const before = await measure(without, await openLinear(compute, without, { probes: outputs, seed: 9 }), 9);
+    expect(sums.some((sum, i) => Math.abs(sum - before[i]!) > 0.01)).toBe(true);
+    const identity = new Map<string, Patch[]>([
+      [
+        'first',
+        [
+          [0, 1],
+          [0, 1],
+          [0, 1],
+        ],
+      ],
+    ]);
+    expect(planMeasurement(graph, { under: identity }).rows).toBe(2 * channels);
+    expect(() => planMeasurement(graph, { under: new Map([['first', [[1, 1]]]]) })).toThrow('1 patches for 3 channels');
+  });
+
   it('stops at a softmax inside a network', () => {
     const whole = networkOf('relu', 1);
     const after: GraphNode = { kind: 'truncate', name: 'after', inputs: ['answer'], output: 'after', shape: [outputs] };

@@ -1,7 +1,8 @@
 // What is measured when a distortion is: the activations of a network, their channels and patches. The ways to measure it stand beside:
 // distort-linear.ts and distort-exact.ts.
 import { DataError } from '../errors.js';
-import { type Graph, type PreluNode, type ReluNode, withoutDeadNodes } from '../model/graph.js';
+import { type Graph, type GraphNode, type PreluNode, type ReluNode, withoutDeadNodes } from '../model/graph.js';
+import { applyPatches, type LayerPatches } from '../model/passes/lower.js';
 import { splitOutputActivation } from '../model/passes/reorder.js';
 import type { Patch } from '../model/program.js';
 import { type CandidateOptions, candidatePatches, joinCandidates } from './candidates.js';
@@ -27,6 +28,11 @@ export type MeasuringPlace = (typeof measuringPlaces)[number];
 export interface MeasurementOptions extends CandidateOptions {
   /** Default "logits". */
   readonly at?: MeasuringPlace;
+  /**
+   * Measure at the network under this spec instead of the plain one: what a patch changes in what the other channels' patches have left of
+   * the values. For the first-order methods; the change is still from plain ReLU on the channel itself.
+   */
+  readonly under?: LayerPatches;
 }
 
 export interface Measurement {
@@ -69,7 +75,8 @@ export interface Meter {
  * @throws DataError ("no-activations") for a network without any, ("no-global-pooling", "unsupported-measurement").
  */
 export function planMeasurement(graph: Graph, options: MeasurementOptions = {}): Measurement {
-  const scores = options.at === 'features' ? upToPooling(graph) : withoutSoftmax(graph);
+  const shared = options.under === undefined ? graph : withPatches(graph, options.under);
+  const scores = options.at === 'features' ? upToPooling(shared) : withoutSoftmax(shared);
   const nodes = scores.nodes.filter((node) => node.kind === 'relu' || node.kind === 'prelu');
   if (nodes.length === 0) {
     throw new DataError('the network has no activation to share comparisons in', {
@@ -90,6 +97,16 @@ export function planMeasurement(graph: Graph, options: MeasurementOptions = {}):
     return { ...map, columns: map.patches.map((patch) => columns.get(patch.join())!), firstRow };
   });
   return { graph: scores, layers, patches, rows };
+}
+
+/** As {@link applyPatches}, but a layer that passes unchanged stays an activation: it is to be measured. */
+function withPatches(graph: Graph, patches: LayerPatches): Graph {
+  applyPatches(graph, patches);
+  const nodes = graph.nodes.map((node): GraphNode => {
+    const own = node.kind === 'relu' || node.kind === 'prelu' ? patches.get(node.name) : undefined;
+    return own === undefined ? node : ({ ...node, patches: own } as GraphNode);
+  });
+  return { ...graph, nodes };
 }
 
 /**

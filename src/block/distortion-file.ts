@@ -19,6 +19,8 @@ const metaSchema = v.object({
   seed: count,
   /** Where the change was measured: at the scores unless it says otherwise. */
   at: v.optional(v.picklist(['logits', 'features'])),
+  /** SHA-256 of the spec under which it was measured; the network without one unless it says so. */
+  under: v.optional(v.string()),
   version: v.string(),
   /** Activations in the order they run, and [channels, height, width] of each. */
   layers: v.array(v.string()),

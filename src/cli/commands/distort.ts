@@ -26,6 +26,7 @@ import { formatCount, formatSeconds } from '../format.js';
 import { findModel, inputShapeOf } from '../model.js';
 import { type CommonOptions, createCommand, wholeNumber, withPictures } from '../options.js';
 import { checkShape, openPictures, type PictureOptions } from '../pictures.js';
+import { readSpec } from '../spec.js';
 import { perform, type Task } from '../task.js';
 import { readUnfinished, type Unfinished, writeUnfinished } from '../unfinished.js';
 import { packageVersion } from '../version.js';
@@ -37,6 +38,7 @@ interface DistortOptions extends CommonOptions, PictureOptions, CheckOptions {
   readonly seed: number;
   readonly candidates: CandidateKind;
   readonly at: MeasuringPlace;
+  readonly spec?: string;
   readonly output: string;
 }
 
@@ -83,6 +85,7 @@ export function distortCommand(): Command {
         .choices(measuringPlaces)
         .default('logits'),
     )
+    .option('--spec <file>', 'measure under the patches of a spec: what solve then chooses fits their joint effect better')
     .addOption(
       new Option('--compare <channels>', 'also measure so many channels exactly, and say how alike the rankings are').argParser(
         wholeNumber(1),
@@ -108,18 +111,21 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
     const hint = 'Give the ONNX file: a compiled model has no float network left.';
     throw new UsageError('a compiled model cannot be measured', { code: 'usage', where: path, hint });
   }
-  checkLoss(options);
+  checkMethod(options);
   const pictures = await openPictures([], options, task.output, description);
   const { dataset } = pictures;
   const graph = onnx.readGraph(inputShapeOf(onnx, pictures));
   checkShape(dataset, graph.input.shape);
   const sample = drawSample(dataset, options, path);
-  const measurement = planMeasurement(simplify(graph), { kind: options.candidates, at: options.at });
+  const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
+  const under = spec === undefined ? {} : { under: spec.patches };
+  const measurement = planMeasurement(simplify(graph), { kind: options.candidates, at: options.at, ...under });
   const compute = await openCompute(task, options.threads);
   const meter = await openMeter(compute, measurement, options);
   const probes = options.method === 'linear' ? options.probes : 0;
   const { method, seed, at } = options;
-  const made = { model: onnx.hash, method, samples: sample.length, probes, seed, at, version: packageVersion() };
+  const about = { at, ...(spec === undefined ? {} : { under: spec.hash }), version: packageVersion() };
+  const made = { model: onnx.hash, method, samples: sample.length, probes, seed, ...about };
   const names = sample.map((index) => dataset.names[index]);
   const key = JSON.stringify([made, onnx.fullHash(), measurement.patches, options.data, names, dataset.preprocessing, meter.batch]);
   const size = measurement.rows * measurement.patches.length;
@@ -149,9 +155,14 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
   };
 }
 
-function checkLoss({ method, at, additivity, compare }: DistortOptions): void {
-  if (method !== 'loss') return;
+/** Refuses what a method cannot do. */
+function checkMethod({ method, at, additivity, compare, spec }: DistortOptions): void {
   const hint = 'Use --method linear.';
+  if (spec !== undefined && (method === 'exact' || additivity !== undefined || compare !== undefined)) {
+    const reason = 'exact and joint distortions are measured from the network without a spec';
+    throw new UsageError(reason, { code: 'usage', where: '--spec', hint: 'Leave --spec out, or measure with --method linear alone.' });
+  }
+  if (method !== 'loss') return;
   if (at === 'features') throw new UsageError('a loss is of the scores', { code: 'usage', where: '--at', hint });
   if (additivity === undefined && compare === undefined) return;
   const where = additivity === undefined ? '--compare' : '--additivity';
