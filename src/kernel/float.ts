@@ -1,7 +1,7 @@
 // Float (f32) forward kernels: calibration and the plaintext answer. Plain twins: plain.ts.
 import type { Compute } from './compute.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
-import { type ConvolveOptions, convolvePacked, type Packed, pack, runPool, sumPoolPacked } from './packed.js';
+import { type ConvolveOptions, convolvePacked, type Packed, pack, repack, runPool, sumPoolPacked } from './packed.js';
 
 /** Float weights on the compute heap; give them back with freeWeights of linear.ts. */
 export type PackedFloatWeights = Packed<Float32Array>;
@@ -9,6 +9,11 @@ export type PackedFloatWeights = Packed<Float32Array>;
 /** As packWeights, for floats. */
 export function packFloatWeights(compute: Compute, geometry: ConvGeometry, weights: Float32Array): Promise<PackedFloatWeights> {
   return pack(compute, geometry, weights, (length) => compute.floats(length));
+}
+
+/** Puts other weights, which lie on the heap, in the place of packed ones. */
+export function repackFloatWeights(compute: Compute, packed: PackedFloatWeights, weights: Float32Array): Promise<void> {
+  return repack(compute, packed, weights);
 }
 
 /** output = bias + addend + weights * input for `batch` images in NCHW order, all arrays on the heap. As convolve. */

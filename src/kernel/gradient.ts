@@ -1,10 +1,11 @@
 // Gradient of a float convolution with respect to its input: convolutions of the output's gradient with the flipped, transposed weights,
 // one for each phase of the stride. Its twin is the adjoint: ⟨conv(x), g⟩ = ⟨x, gradient(g)⟩.
 import type { Compute } from './compute.js';
-import { convolveFloat, type PackedFloatWeights, packFloatWeights } from './float.js';
+import { convolveFloat, type PackedFloatWeights, packFloatWeights, repackFloatWeights } from './float.js';
 import type { ConvGeometry } from './geometry.js';
 import { freeWeights } from './linear.js';
 import { weightCount } from './tiling.js';
+import { gather } from './training.js';
 
 /** Weights packed for gradients; give them back with {@link freeInputGradient}. */
 export interface PackedInputGradient {
@@ -19,6 +20,8 @@ interface Phase {
   readonly rows: number;
   readonly columns: number;
   readonly packed?: PackedFloatWeights;
+  /** On the heap where the weights will change: which weight each number of the phase's convolution is, or -1. */
+  readonly order?: Int32Array;
 }
 
 /** Taps along one axis that reach the positions of a phase: offsets[j] is where in the output, relative to the position's number, tap taps[j] reads. */
@@ -30,21 +33,44 @@ interface AxisTaps {
   readonly dilation: number;
 }
 
-/** Packs the gradient of a convolution, whose weights are [outputChannels, inputChannels / groups, kernelHeight, kernelWidth]. */
-export async function packInputGradient(compute: Compute, geometry: ConvGeometry, weights: Float32Array): Promise<PackedInputGradient> {
+/**
+ * Packs the gradient of a convolution, whose weights are [outputChannels, inputChannels / groups, kernelHeight, kernelWidth]; with
+ * `changing`, {@link repackInputGradient} can put others in their place.
+ */
+export async function packInputGradient(
+  compute: Compute,
+  geometry: ConvGeometry,
+  weights: Float32Array,
+  { changing = false } = {},
+): Promise<PackedInputGradient> {
   if (weights.length !== weightCount(geometry)) throw new RangeError(`gradient: ${weights.length} weights`);
   const g = coversInput(geometry) ? asDense(geometry) : geometry;
   const phases: Phase[] = [];
   for (const y of phasesOf(g.inputHeight, g.kernelHeight, g.strideY, g.dilationY, g.padTop)) {
     for (const x of phasesOf(g.inputWidth, g.kernelWidth, g.strideX, g.dilationX, g.padLeft)) {
-      phases.push(await packPhase(compute, g, weights, y, x));
+      phases.push(await packPhase(compute, g, weights, y, x, changing));
     }
   }
   return { geometry: g, phases };
 }
 
 export function freeInputGradient(compute: Compute, { phases }: PackedInputGradient): void {
-  for (const { packed } of phases) if (packed) freeWeights(compute, packed);
+  for (const { packed, order } of phases) {
+    if (packed) freeWeights(compute, packed);
+    if (order) compute.free(order);
+  }
+}
+
+/** Puts other weights, which lie on the heap, in the place of packed ones that were said to change. */
+export async function repackInputGradient(compute: Compute, { phases }: PackedInputGradient, weights: Float32Array): Promise<void> {
+  for (const { packed, order } of phases) {
+    if (packed === undefined) continue;
+    if (order === undefined) throw new RangeError('repackInputGradient: these weights were packed for good');
+    const flipped = compute.floats(order.length);
+    await gather(compute, weights, order, flipped);
+    await repackFloatWeights(compute, packed, flipped);
+    compute.free(flipped);
+  }
 }
 
 /**
@@ -116,25 +142,37 @@ function phasesOf(size: number, kernel: number, stride: number, dilation: number
   return phases;
 }
 
-async function packPhase(compute: Compute, g: ConvGeometry, weights: Float32Array, y: AxisTaps, x: AxisTaps): Promise<Phase> {
-  const place = { firstY: y.first, firstX: x.first, rows: y.positions, columns: x.positions };
-  if (y.taps.length === 0 || x.taps.length === 0) return place;
+/** Which weight each number of a phase's convolution is, or -1. */
+function flippedOrder(g: ConvGeometry, y: AxisTaps, x: AxisTaps): Int32Array {
   const inputs = g.inputChannels / g.groups;
   const outputs = g.outputChannels / g.groups;
   const taps = g.kernelHeight * g.kernelWidth;
-  const flipped = new Float32Array(g.inputChannels * outputs * y.taps.length * x.taps.length);
+  const order = new Int32Array(g.inputChannels * outputs * y.taps.length * x.taps.length);
   let at = 0;
   for (let input = 0; input < g.inputChannels; input++) {
     const group = Math.floor(input / inputs);
     for (let output = 0; output < outputs; output++) {
       const from = ((group * outputs + output) * inputs + (input % inputs)) * taps;
       for (const ky of y.taps) {
-        for (const kx of x.taps) {
-          flipped[at++] = ky === undefined || kx === undefined ? 0 : weights[from + ky * g.kernelWidth + kx]!;
-        }
+        for (const kx of x.taps) order[at++] = ky === undefined || kx === undefined ? -1 : from + ky * g.kernelWidth + kx;
       }
     }
   }
+  return order;
+}
+
+async function packPhase(
+  compute: Compute,
+  g: ConvGeometry,
+  weights: Float32Array,
+  y: AxisTaps,
+  x: AxisTaps,
+  changing: boolean,
+): Promise<Phase> {
+  const place = { firstY: y.first, firstX: x.first, rows: y.positions, columns: x.positions };
+  if (y.taps.length === 0 || x.taps.length === 0) return place;
+  const order = flippedOrder(g, y, x);
+  const flipped = Float32Array.from(order, (from) => (from < 0 ? 0 : weights[from]!));
   const geometry: ConvGeometry = {
     inputChannels: g.outputChannels,
     inputHeight: g.outputHeight,
@@ -152,5 +190,9 @@ async function packPhase(compute: Compute, g: ConvGeometry, weights: Float32Arra
     padLeft: x.pad,
     groups: g.groups,
   };
-  return { ...place, packed: await packFloatWeights(compute, geometry, flipped) };
+  const packed = await packFloatWeights(compute, geometry, flipped);
+  if (!changing) return { ...place, packed };
+  const kept = compute.words(order.length);
+  kept.set(order);
+  return { ...place, packed, order: kept };
 }

@@ -43,15 +43,27 @@ export async function pack<T extends Int32Array | Float32Array>(
     return { geometry, simple, depthwise, values, record: onHeap(compute, record) };
   }
   const record = denseRecord(simple);
+  const k = weights.length / Math.max(1, simple.outputChannels);
+  const flat = allocate(weights.length);
+  const values = allocate(simple.groups * Math.ceil(simple.outputChannels / simple.groups / 4) * 4 * k);
+  const packed = { geometry, simple, depthwise, values, record: onHeap(compute, record) };
+  flat.set(weights);
+  await repack(compute, packed, flat);
+  compute.free(flat);
+  return packed;
+}
+
+/** Packs other weights, which lie on the heap, for the same geometry into the same memory. */
+export async function repack<T extends Int32Array | Float32Array>(compute: Compute, packed: Packed<T>, weights: T): Promise<void> {
+  const { simple, values, depthwise } = packed;
+  expectLength('weights', weights.length, weightCount(packed.geometry));
+  if (depthwise) {
+    (values as Float32Array).set(weights as Float32Array);
+    return;
+  }
   const rows = simple.outputChannels / simple.groups;
   const k = weights.length / Math.max(1, simple.outputChannels);
-  const panels = simple.groups * Math.ceil(rows / 4);
-  const flat = allocate(weights.length);
-  const values = allocate(panels * 4 * k);
-  flat.set(weights);
-  await compute.run('packRows', [values, flat, rows, k], panels, { costPerItem: k * 6 });
-  compute.free(flat);
-  return { geometry, simple, depthwise, values, record: onHeap(compute, record) };
+  await compute.run('packRows', [values, weights, rows, k], simple.groups * Math.ceil(rows / 4), { costPerItem: k * 6 });
 }
 
 export interface ConvolveOptions<T> {

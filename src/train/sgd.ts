@@ -1,5 +1,6 @@
 // Stochastic gradient descent with momentum.
 import type { Compute } from '../kernel/compute.js';
+import { descend } from '../kernel/training.js';
 import type { Parameter, TrainingState } from './trainable.js';
 
 export interface SgdOptions {
@@ -20,6 +21,32 @@ export interface Sgd {
   close(): void;
 }
 
-export function createSgd(_compute: Compute, _parameters: readonly Parameter[], _options: SgdOptions): Sgd {
-  throw new Error('training is not there yet');
+/** Velocities start at 0; they are PyTorch's (without dampening), so that a change of the learning rate acts at once. */
+export function createSgd(compute: Compute, parameters: readonly Parameter[], options: SgdOptions): Sgd {
+  const { momentum, nesterov, weightDecay, clipNorm = Number.POSITIVE_INFINITY } = options;
+  const state = parameters.map(({ name, values }) => {
+    const velocity = compute.floats(values.length);
+    velocity.fill(0);
+    return { name: `${name}.velocity`, values: velocity };
+  });
+  return {
+    state,
+    async step(rate) {
+      const gradientNorm = Math.sqrt(parameters.reduce((sum, { gradient }) => sum + squares(gradient), 0));
+      const scale = gradientNorm > clipNorm ? clipNorm / gradientNorm : 1;
+      await Promise.all(
+        parameters.map(({ values, gradient, decays }, i) =>
+          descend(compute, { scale, decay: decays ? weightDecay : 0, momentum, nesterov, rate }, values, gradient, state[i]!.values),
+        ),
+      );
+      return { gradientNorm };
+    },
+    close: () => compute.free(...state.map(({ values }) => values)),
+  };
+}
+
+function squares(values: Float32Array): number {
+  let sum = 0;
+  for (let i = 0; i < values.length; i++) sum += values[i]! ** 2;
+  return sum;
 }

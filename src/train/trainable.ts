@@ -1,8 +1,12 @@
 // A network that learns: forward in training mode, loss and backward in one call. Not here: the optimiser (sgd.ts), data and schedules.
 import type { Compute } from '../kernel/compute.js';
-import type { Graph } from '../model/graph.js';
+import type { Graph, GraphNode, SoftmaxNode } from '../model/graph.js';
 import type { Patch } from '../model/program.js';
-import type { TrainNetwork } from './network.js';
+import type { ActivationLayer } from './activation.js';
+import { createLayers, isActivationLayer } from './layers.js';
+import { scoreLoss } from './loss.js';
+import type { TrainNetwork, TrainNode } from './network.js';
+import { learnFrom, predictAll } from './passes.js';
 
 /** Numbers that an optimiser changes, and the loss's gradient with respect to them; both lie on the heap and keep their place for life. */
 export interface Parameter {
@@ -84,7 +88,58 @@ export interface Trainable {
   close(): void;
 }
 
-/** Copies a network to the heap and makes room for its gradients. */
-export function openTrainable(_compute: Compute, _network: TrainNetwork, _options: TrainableOptions = {}): Promise<Trainable> {
-  return Promise.reject(new Error('training is not there yet'));
+/**
+ * Copies a network to the heap and makes room for its gradients. Softmax at the output is left out of scores, being part of the loss.
+ * Throws RangeError for softmax elsewhere.
+ */
+export async function openTrainable(compute: Compute, network: TrainNetwork, options: TrainableOptions = {}): Promise<Trainable> {
+  const { body, tail } = splitTail(network);
+  const layers = await createLayers(compute, body, options);
+  const parameters = layers.flatMap((layer) => layer.parameters);
+  const scoreShape = layers.find(({ node }) => node.output === body.output)?.node.shape ?? body.input.shape;
+  const refresh = async (): Promise<void> => {
+    await Promise.all(layers.map((layer) => layer.refresh()));
+  };
+  const activation = (name: string): ActivationLayer => {
+    const found = layers.find(({ node }) => node.name === name);
+    if (found === undefined || !isActivationLayer(found)) throw new RangeError(`the network has no activation ${name}`);
+    return found;
+  };
+  return {
+    parameters,
+    states: layers.flatMap((layer) => layer.states),
+    async learn(images, count, targets, loss) {
+      await refresh();
+      return learnFrom({ compute, network: body, layers }, images, count, (scores, gradient) =>
+        scoreLoss(scores, scoreShape, count, targets, loss, gradient),
+      );
+    },
+    async predict(images, count) {
+      await refresh();
+      return predictAll({ compute, network: body, layers }, images, count);
+    },
+    setPatches: (name, patches) => activation(name).setPatches(patches),
+    setAlpha(alpha) {
+      for (const layer of layers) if (isActivationLayer(layer)) layer.setAlpha(alpha);
+    },
+    toGraph() {
+      const nodes = [...layers.map((layer) => layer.current()), ...tail];
+      const numbers = parameters.reduce((sum, { values }) => sum + values.length, 0);
+      return { input: network.input, output: network.output, nodes, parameters: numbers };
+    },
+    close() {
+      for (const layer of layers) layer.close();
+    },
+  };
+}
+
+/** Takes a softmax off the output. */
+function splitTail(network: TrainNetwork): { body: TrainNetwork; tail: readonly GraphNode[] } {
+  const isSoftmax = (node: TrainNode): node is SoftmaxNode => node.kind === 'softmax' || node.kind === 'logsoftmax';
+  const last = network.nodes.find((node) => node.output === network.output);
+  const tail = last !== undefined && isSoftmax(last) ? [last] : [];
+  const nodes = network.nodes.filter((node) => node !== last || tail.length === 0);
+  const stray = nodes.find(isSoftmax);
+  if (stray !== undefined) throw new RangeError(`${stray.kind} ${stray.name} is not at the output: there is no way back through it`);
+  return { body: { ...network, nodes, output: tail[0]?.inputs[0] ?? network.output }, tail };
 }

@@ -10,3 +10,5 @@ export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
 export { multiplyLongs } from './longs';
 export { blockChanges, gateFloats } from './blocks';
 export { resampleFloats, resampleWords } from './resample';
+export * from './training';
+export { denseWeightGradient, weightGradient } from './weight-gradient';
