@@ -2,11 +2,11 @@
 import type { Compute } from '../kernel/compute.js';
 import { addFloat } from '../kernel/float.js';
 import { runNode } from '../model/forward.js';
-import type { AddNode, AveragePoolNode, ConcatNode, MaxPoolNode, TruncateNode, ViewNode } from '../model/graph.js';
-import { averageGradient, concatGradient, maxPoolGradient, viewGradient } from './gradients.js';
+import type { AddNode, AveragePoolNode, ConcatNode, MaxPoolNode, ResampleNode, TruncateNode, ViewNode } from '../model/graph.js';
+import { averageGradient, concatGradient, maxPoolGradient, resampleGradient, viewGradient } from './gradients.js';
 import type { Backward, Layer } from './layer.js';
 
-type FixedNode = AddNode | ConcatNode | AveragePoolNode | MaxPoolNode | ViewNode | TruncateNode;
+type FixedNode = AddNode | ConcatNode | AveragePoolNode | MaxPoolNode | ViewNode | ResampleNode | TruncateNode;
 
 const noLayers = new Map();
 
@@ -54,6 +54,8 @@ async function goBack(
       return averageGradient(node, gradient, count, values, add);
     case 'maxpool':
       return maxPoolGradient(node, inputs[0]!, count, gradient, values, add);
+    case 'resample':
+      return resampleGradient(node, gradient, count, values, add);
     case 'view':
       return viewGradient(node, gradient, count, values, add);
   }
