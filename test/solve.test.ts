@@ -109,6 +109,7 @@ describe('tessera solve', () => {
     ['both a budget and a uniform patch', 2, 'usage', [file, '--uniform', '2x2', '--budget', '5%']],
     ['a file that is not there', 3, 'no-such-file', [join(folder, 'nothing.npz'), '--budget', '5%']],
     ['a file cut short', 3, 'bad-distortion', [join(folder, 'cut.npz'), '--budget', '5%']],
+    ['a patch larger than its map', 3, 'bad-distortion', [join(folder, 'large.npz'), '--budget', '5%']],
     ['another model', 2, 'wrong-model', [join(folder, 'other.npz'), '--budget', '2MB', '--model', model]],
   ])('refuses %s, and writes nothing', (_, status, code, args) => {
     writeFileSync(join(folder, 'cut.npz'), readFileSync(file).subarray(0, 10_000));
@@ -120,6 +121,8 @@ describe('tessera solve', () => {
       values: Float64Array.of(0),
     };
     writeFileSync(join(folder, 'other.npz'), writeDistortion(other));
+    const meant = { ...other, patches: [[2, 1]] as const };
+    writeFileSync(join(folder, 'large.npz'), writeDistortion(meant));
     const target = join(folder, 'kept.json');
     writeFileSync(target, 'as it was');
     const { error } = tessera(status, 'solve', ...args, '-o', target);

@@ -39,6 +39,22 @@ describe('a distortion file', () => {
     }
   });
 
+  it('that claims more than memory holds is refused before anything is unpacked or listed', () => {
+    const bytes = writeDistortion(sample);
+    const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+    // The first entry of the archive's directory: its signature, and 24 bytes on what it unpacks to (APPNOTE.TXT, section 4.3.12).
+    const entry = view.getUint32(bytes.length - 22 + 16, true);
+    expect(view.getUint32(entry, true)).toBe(0x02014b50);
+    view.setUint32(entry + 24, 2 ** 31, true);
+    expect(() => readDistortion(bytes, 'd.npz')).toThrow('unpack to more than');
+    const many = { ...meta, shapes: Array.from({ length: 40_000 }, (): [number, number, number] => [65_535, 1, 1]) };
+    const claimed = writeNpz({
+      layer: { shape: [1], data: Int32Array.of(0) },
+      meta: JSON.stringify({ ...many, layers: many.shapes.map(String) }),
+    });
+    expect(() => readDistortion(claimed, 'd.npz')).toThrow('"layer" has 1 rows');
+  });
+
   it.each([
     ['a value that is not finite', { values: values.map((x, i) => (i === 4 ? Number.POSITIVE_INFINITY : x)) }, 'not finite'],
     ['a patch larger than its map', { values: values.map((x) => (Number.isNaN(x) ? 1 : x)) }, 'larger than'],

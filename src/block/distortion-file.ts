@@ -6,6 +6,11 @@ import type { Patch } from '../model/program.js';
 import { blocksOf, fitsMap } from './candidates.js';
 
 const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+/** Of a layer: no network has more channels or longer sides. */
+const length = v.pipe(count, v.maxValue(65535));
+
+/** Most bytes a file may unpack to: a ResNet-50's takes 115 MB at 317 patches for each of 22,720 channels. */
+const limitBytes = 2 ** 29;
 
 const metaSchema = v.object({
   schema: v.literal('tessera/distortion@1'),
@@ -24,7 +29,7 @@ const metaSchema = v.object({
   version: v.string(),
   /** Activations in the order they run, and [channels, height, width] of each. */
   layers: v.array(v.string()),
-  shapes: v.array(v.tuple([count, count, count])),
+  shapes: v.array(v.tuple([length, length, length])),
 });
 
 export type DistortionMeta = v.InferOutput<typeof metaSchema>;
@@ -78,15 +83,19 @@ export function writeDistortion({ meta, patches, values }: Distortion): Uint8Arr
 export function readDistortion(bytes: Uint8Array, where: string): Distortion {
   const arrays = archive(bytes, where);
   const meta = parseMeta(textOf(part(arrays, 'meta', where), where), where);
+  const layer = part(arrays, 'layer', where);
+  const channels = meta.shapes.reduce((sum, [own]) => sum + own, 0);
+  // Before the rows are listed: the meta data can claim more of them than memory holds.
+  if (layer.data.length !== channels) throw bad(where, `"layer" has ${layer.data.length} rows, its layers make it ${channels}`);
   const rows = channelRows(meta);
   const listed = part(arrays, 'patches', where);
   const candidates = listed.shape[0] ?? 0;
   const flat = integers(listed, [candidates, 2], 'patches', where);
   const patches = Array.from({ length: candidates }, (_, k): Patch => [flat[2 * k]!, flat[2 * k + 1]!]);
   const values = reals(part(arrays, 'distortion', where), [rows.length, candidates], 'distortion', where);
-  const layer = integers(part(arrays, 'layer', where), [rows.length], 'layer', where);
+  const layers = integers(layer, [rows.length], 'layer', where);
   const channel = integers(part(arrays, 'channel', where), [rows.length], 'channel', where);
-  if (rows.some((row, i) => row.layer !== layer[i] || row.channel !== channel[i]))
+  if (rows.some((row, i) => row.layer !== layers[i] || row.channel !== channel[i]))
     throw bad(where, 'its channels are not those of its layers');
   const distortion = { meta, patches, values };
   checkValues(distortion, rows, where);
@@ -111,9 +120,9 @@ function checkValues({ patches, values }: Distortion, rows: readonly ChannelRow[
 
 function archive(bytes: Uint8Array, where: string): Map<string, NpyArray> {
   try {
-    return readNpz(bytes, where);
+    return readNpz(bytes, where, limitBytes);
   } catch (cause) {
-    if (cause instanceof DataError) throw bad(where, 'it is cut short or no .npz archive', cause);
+    if (cause instanceof DataError) throw bad(where, `it is cut short or no .npz archive (${cause.message})`, cause);
     throw cause;
   }
 }

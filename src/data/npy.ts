@@ -61,21 +61,21 @@ export function readNpy(bytes: Uint8Array, where: string): NpyArray {
   return { shape: dimensions, kind, data: new Kind(new Uint8Array(bytes.subarray(headerEnd)).buffer) };
 }
 
-/** Most bytes an .npz may unpack to. */
+/** Most bytes an .npz may unpack to, where its reader does not know better. */
 const npzLimitBytes = 2 ** 31;
 
 /**
  * Reads an .npz archive: its arrays by name.
- * @throws DataError ("bad-npz", "bad-npy") for a broken archive, or one that would unpack to more than 2 GiB.
+ * @throws DataError ("bad-npz", "bad-npy") for a broken archive, or one that would unpack to more than `limitBytes`.
  */
-export function readNpz(bytes: Uint8Array, where: string): Map<string, NpyArray> {
+export function readNpz(bytes: Uint8Array, where: string, limitBytes = npzLimitBytes): Map<string, NpyArray> {
   let total = 0;
   let files: Record<string, Uint8Array>;
   try {
     files = unzipSync(bytes, {
       filter: (file) => {
         total += file.originalSize;
-        if (total > npzLimitBytes) throw new Error(`it would unpack to more than ${npzLimitBytes} bytes`);
+        if (total > limitBytes) throw new Error(`it would unpack to more than ${limitBytes} bytes`);
         return file.name.endsWith('.npy');
       },
     });
