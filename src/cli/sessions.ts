@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { PeerError, TesseraError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import { type ClientSession, type InferenceResult, openClientSession } from '../party/client.js';
 import { openLocalSession } from '../party/local.js';
 import { addDrySuites, type Traffic } from '../party/session.js';
@@ -13,6 +13,7 @@ import { createRecorder, type Timeline } from '../party/timeline.js';
 import { linkBytes } from '../party/traffic.js';
 import { dryName } from '../protocol/dry.js';
 import type { Role } from '../protocol/operation.js';
+import { plainWords } from '../ring/words.js';
 import type { Channel, Phase } from '../wire/channel.js';
 import { linkSpeed } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
@@ -36,7 +37,9 @@ export async function openLocal(model: StoredModel, options: LocalRunOptions, ta
 
 /** The model with weights of 0: what a dry run gives the parties. */
 function withoutWeights({ compiled, summary }: StoredModel): StoredModel {
-  const layers = compiled.weights.layers.map(({ weights, bias }) => ({ weights: weights.slice().fill(0), bias: bias.slice().fill(0) }));
+  const { ringBits } = compiled.program;
+  const none = ({ length }: Words): Words => plainWords(ringBits, length);
+  const layers = compiled.weights.layers.map(({ weights, bias }) => ({ weights: none(weights), bias: none(bias) }));
   return { compiled: { ...compiled, weights: { layers } }, summary };
 }
 

@@ -16,9 +16,10 @@ export interface Packed<T extends HeapArray> {
   readonly record: Int32Array;
 }
 
-export type Words = 'Words' | 'Floats';
+/** How the names of a type's kernels end. */
+export type ElementName = 'Words' | 'Floats';
 
-function onHeap(compute: Compute, values: readonly number[]): Int32Array {
+export function onHeap(compute: Compute, values: readonly number[]): Int32Array {
   const words = compute.words(values.length);
   words.set(values);
   return words;
@@ -73,14 +74,14 @@ export interface ConvolveOptions<T> {
   readonly addend?: T;
 }
 
-function expectLength(name: string, actual: number, expected: number): void {
+export function expectLength(name: string, actual: number, expected: number): void {
   if (actual !== expected) throw new RangeError(`convolve: "${name}" expected ${expected} values, got ${actual}`);
 }
 
 /** output = bias + addend + weights * input, [batch, outputChannels, outputHeight, outputWidth]. All arrays lie on the heap. */
 export async function convolvePacked<T extends Int32Array | Float32Array>(
   compute: Compute,
-  type: Words,
+  type: ElementName,
   packed: Packed<T>,
   input: T,
   batch: number,
@@ -139,7 +140,7 @@ export async function runPool<T extends Int32Array | Float32Array>(
 /** Sums over windows; those that are a whole map have a kernel of their own. */
 export async function sumPoolPacked<T extends Int32Array | Float32Array>(
   compute: Compute,
-  type: Words,
+  type: ElementName,
   geometry: PoolGeometry,
   input: T,
   batch: number,

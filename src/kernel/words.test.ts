@@ -88,7 +88,7 @@ describe('ring words', () => {
     compute.call('scatterWords', target, onHeap([5, 6]), onHeap([1, 0]), 0, 2);
     expect([...target]).toEqual([6, 5, 7]);
     const periodic = onHeap([1, 2, 3, 4]);
-    compute.call('multiplyPeriodic', periodic, onHeap([2, 3]), 2, 0, 4);
+    compute.call('multiplyPeriodicWords', periodic, onHeap([2, 3]), 2, 0, 4);
     expect([...periodic]).toEqual([2, 6, 6, 12]);
   });
 });

@@ -1,7 +1,8 @@
 // Graph → Program: lower, calibrate, choose scales and windows, round the weights.
 import { DataError, UsageError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import { kernelLimit } from '../kernel/tiling.js';
+import { isLong } from '../ring/words.js';
 import { type Calibration, measureRanges, type Ranges } from './calibrate.js';
 import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
@@ -15,7 +16,7 @@ import type { LayerWindows } from './spec.js';
 import { checkWindowNames, reluWindow, type WindowOptions, windowFrom } from './windows.js';
 
 export interface CompileOptions {
-  /** Ring Z_{2^ringBits}, 16 to 32 (default 32). */
+  /** Ring Z_{2^ringBits}: 16 to 32, or 64 (default 32). */
   readonly ringBits?: number;
   /** Patches of a spec, by layer name. */
   readonly spec?: LayerPatches;
@@ -54,13 +55,20 @@ export interface Compiled {
  */
 export const thriftBits = 1;
 
+/**
+ * In the ring of 2^64 values get the scales a ring of this width would give them. What is left is headroom: truncation of shares fails with
+ * probability |x| / 2^64 an element (below 2^-30 here), which is what the wide ring is for. ResNet-20: 14 fractional bits for
+ * activations and as many for weights.
+ */
+const longRangeBits = 36;
+
 /** Calibration pictures that are simulated again to count what leaves the range. */
 const simulatedPictures = 16;
 
 /**
  * Compiles a graph for the three parties, with scales and windows chosen from calibration pictures.
  *
- * Throws DataError for a spec that does not fit or an op that cannot run privately, UsageError for a ring width outside 16…32.
+ * Throws DataError for a spec that does not fit or an op that cannot run privately, UsageError for a ring of another width.
  */
 export async function compileGraph(
   compute: Compute,
@@ -69,8 +77,8 @@ export async function compileGraph(
   options: CompileOptions = {},
 ): Promise<Compiled> {
   const ringBits = options.ringBits ?? 32;
-  if (!Number.isInteger(ringBits) || ringBits < 16 || ringBits > 32) {
-    throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 32' });
+  if (!Number.isInteger(ringBits) || ringBits < 16 || (ringBits > 32 && ringBits !== 64)) {
+    throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 32, or 64' });
   }
   const { graph: scores, activation } = splitOutputActivation(simplify(graph));
   const windows = options.windows ?? new Map();
@@ -80,7 +88,11 @@ export async function compileGraph(
   const ranges = await measureRanges(compute, lowered, calibration);
   checkRanges(lowered, ranges);
   const marginBits = 1 + (calibration.marginBits ?? 0);
-  const scales = chooseScales(lowered, ranges, { ringBits, marginBits, thriftBits: options.thriftBits ?? thriftBits });
+  const scales = chooseScales(lowered, ranges, {
+    ringBits: Math.min(ringBits, longRangeBits),
+    marginBits,
+    thriftBits: options.thriftBits ?? thriftBits,
+  });
   const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits, windows });
   const program: Program = {
     schema: 'tessera/program@1',
@@ -129,7 +141,7 @@ interface Assembled {
   readonly steps: Step[];
   readonly tensors: TensorInfo[];
   readonly ids: Map<ValueId, TensorId>;
-  readonly layers: { weights: Int32Array; bias: Int32Array }[];
+  readonly layers: { weights: Words; bias: Words }[];
   readonly weightBits: number[];
 }
 
@@ -155,7 +167,7 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowO
           kind: 'linear',
           output: output(),
           geometry: node.geometry,
-          weights: quantise(node, scale, scales.scale.get(node.output)!, out),
+          weights: quantise(node, scale, scales.scale.get(node.output)!, options.ringBits, out),
         });
         break;
       case 'relu':
@@ -262,10 +274,15 @@ function reluStep(
   return { kind: 'relu', ...common, truncateBits, window, ...cap, ...(node.patches && { patches: node.patches }) };
 }
 
-const clampWord = (v: number): number => Math.max(-(2 ** 31), Math.min(2 ** 31 - 1, Math.round(v)));
+/** Rounds reals at a scale to ring words, clamped to what the words (or, in 64 bits, doubles) hold exactly. */
+function roundWords(values: Float32Array, scale: number, ringBits: number): Words {
+  const most = isLong(ringBits) ? Number.MAX_SAFE_INTEGER : 2 ** 31 - 1;
+  const word = (v: number): number => Math.max(-most, Math.min(most, Math.round(v * scale)));
+  return isLong(ringBits) ? BigInt64Array.from(values, (v) => BigInt(word(v))) : Int32Array.from(values, word);
+}
 
 /** Rounds a layer's weights to the scale its input and output leave them, and its bias to the output's. */
-function quantise(node: ConvNode, inputScale: number, outputScale: number, out: Assembled): number {
+function quantise(node: ConvNode, inputScale: number, outputScale: number, ringBits: number, out: Assembled): number {
   const weightScale = outputScale / inputScale;
   if (!node.weights.every(Number.isFinite) || !node.bias.every(Number.isFinite)) {
     throw new DataError(`node ${node.name}: a weight is not a finite number`, {
@@ -277,8 +294,8 @@ function quantise(node: ConvNode, inputScale: number, outputScale: number, out: 
   out.weightBits.push(Math.log2(weightScale));
   return (
     out.layers.push({
-      weights: Int32Array.from(node.weights, (w) => clampWord(w * weightScale)),
-      bias: Int32Array.from(node.bias, (b) => clampWord(b * outputScale)),
+      weights: roundWords(node.weights, weightScale, ringBits),
+      bias: roundWords(node.bias, outputScale, ringBits),
     }) - 1
   );
 }
@@ -294,7 +311,7 @@ async function reportOn(
   const size = calibration.images.length / calibration.count;
   const pictures = Math.min(calibration.count, simulatedPictures);
   const scale = program.tensors[program.input]!.scale;
-  const words = Int32Array.from(calibration.images.subarray(0, pictures * size), (v) => Math.round(v * scale));
+  const words = roundWords(calibration.images.subarray(0, pictures * size), scale, program.ringBits);
   const { overflow } = await simulate(compute, program, weights, words, pictures);
   const clippedByStep = overflow.map((o) => ({ step: o.step, values: o.range + o.window })).filter((o) => o.values > 0);
   const hidden = program.steps

@@ -1,5 +1,5 @@
 // Runs a list of tasks over named values on the compute heap, and gives each value's memory back after its last reader.
-import type { Compute, HeapArray } from '../kernel/compute.js';
+import type { Compute, HeapArray, Words } from '../kernel/compute.js';
 
 export interface Task<Id> {
   readonly inputs: readonly Id[];
@@ -25,7 +25,7 @@ export function picturesAtOnce(largest: number, count: number): number {
  * Runs all tasks on an input (copied to the heap) and hands the value `wanted` to `take` while it lives. Nothing stays allocated,
  * also when a task throws.
  */
-export async function execute<Id, Values extends Float32Array | Int32Array>(
+export async function execute<Id, Values extends Float32Array | Words>(
   compute: Compute,
   tasks: readonly Task<Id>[],
   input: { readonly id: Id; readonly values: Values },
@@ -46,7 +46,7 @@ export async function execute<Id, Values extends Float32Array | Int32Array>(
   try {
     const first = execution.allocate(input.values.length);
     values.set(input.id, first);
-    first.set(input.values);
+    (first as Int32Array).set(input.values as Int32Array);
     execution.seen?.(input.id, first, undefined);
     for (const [i, task] of tasks.entries()) {
       const output = execution.allocate(task.size);

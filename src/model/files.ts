@@ -2,6 +2,8 @@
 import { deflateSync, Inflate } from 'fflate';
 import * as v from 'valibot';
 import { DataError } from '../errors.js';
+import type { Words } from '../kernel/compute.js';
+import { isLong } from '../ring/words.js';
 import { checkProgram } from './check.js';
 import type { Program, ProgramWeights } from './program.js';
 import { programSchema } from './program-schema.js';
@@ -126,18 +128,25 @@ function layerSizes(program: Program): readonly { weights: number; bias: number 
   return sizes;
 }
 
-/** weights.bin: header, the program's hash, SHA-256 of the words, the words (int32, little endian) deflated. */
+/** weights.bin: header, the program's hash, SHA-256 of the words, the words (int32 or, in the ring of 64 bits, int64; little endian) deflated. */
 export async function encodeWeights(weights: ProgramWeights, program: Program): Promise<Uint8Array> {
   const sizes = layerSizes(program);
   const total = sizes.reduce((sum, s) => sum + s.weights + s.bias, 0);
-  const body = new Uint8Array(4 * total);
+  const long = isLong(program.ringBits);
+  const body = new Uint8Array((long ? 8 : 4) * total);
   const view = new DataView(body.buffer);
   let at = 0;
   weights.layers.forEach((layer, i) => {
     const size = sizes[i];
     if (size === undefined || layer.weights.length !== size.weights || layer.bias.length !== size.bias)
       throw bad('weights', `layer ${i} does not fit the program`);
-    for (const words of [layer.weights, layer.bias]) for (const word of words) view.setInt32(at++ * 4, word, true);
+    for (const words of [layer.weights, layer.bias]) {
+      if (words instanceof BigInt64Array !== long) throw bad('weights', `layer ${i} has words of another ring`);
+      for (const word of words) {
+        if (typeof word === 'bigint') view.setBigInt64(at++ * 8, word, true);
+        else view.setInt32(at++ * 4, word, true);
+      }
+    }
   });
   if (at !== total) throw bad('weights', 'layers are missing');
   return withHeader(weightsMagic, [await sha256(programJson(program)), await sha256(body)], deflateSync(body, { level: 4 }));
@@ -150,10 +159,14 @@ export async function decodeWeights(bytes: Uint8Array, program: Program): Promis
   if (hex(bytes.subarray(8, 40)) !== (await programHash(program))) throw bad(file, 'belong to another program');
   const sizes = layerSizes(program);
   const total = sizes.reduce((sum, s) => sum + s.weights + s.bias, 0);
-  const body = inflate(bytes.subarray(headerBytes + 32), 4 * total, file);
-  if (body.length !== 4 * total || hex(await sha256(body)) !== hex(bytes.subarray(40, 72))) throw bad(file, 'are damaged');
+  const bodyBytes = (isLong(program.ringBits) ? 8 : 4) * total;
+  const body = inflate(bytes.subarray(headerBytes + 32), bodyBytes, file);
+  if (body.length !== bodyBytes || hex(await sha256(body)) !== hex(bytes.subarray(40, 72))) throw bad(file, 'are damaged');
   const view = new DataView(body.buffer, body.byteOffset);
   let at = 0;
-  const words = (count: number): Int32Array => Int32Array.from({ length: count }, () => view.getInt32(4 * at++, true));
+  const words = (count: number): Words =>
+    isLong(program.ringBits)
+      ? BigInt64Array.from({ length: count }, () => view.getBigInt64(8 * at++, true))
+      : Int32Array.from({ length: count }, () => view.getInt32(4 * at++, true));
   return { layers: sizes.map((s) => ({ weights: words(s.weights), bias: words(s.bias) })) };
 }

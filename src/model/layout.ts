@@ -2,7 +2,10 @@
 import type { PoolGeometry } from '../kernel/geometry.js';
 import type { ViewNode } from './graph.js';
 
-export type Numbers = Float32Array | Int32Array;
+export type Numbers = Float32Array | Int32Array | Float64Array;
+
+/** As {@link Numbers}, or 64-bit words, which move as well but do not compare. */
+export type Elements = Numbers | BigInt64Array;
 
 /** For each element of a view's output the position it is read from, or −1 where it is 0. */
 export function viewPositions(view: Pick<ViewNode, 'inputShape' | 'axes'>): Int32Array {
@@ -25,23 +28,25 @@ export function viewPositions(view: Pick<ViewNode, 'inputShape' | 'axes'>): Int3
 }
 
 /** Reads `count` pictures of `inputSize` elements through {@link viewPositions}. */
-export function gather(input: Numbers, inputSize: number, positions: Int32Array, count: number, output: Numbers): void {
+export function gather<T extends Elements>(input: T, inputSize: number, positions: Int32Array, count: number, output: T): void {
   const size = positions.length;
+  const zero = output instanceof BigInt64Array ? 0n : 0;
   for (let n = 0; n < count; n++) {
     for (let i = 0; i < size; i++) {
       const p = positions[i]!;
-      output[n * size + i] = p < 0 ? 0 : input[n * inputSize + p]!;
+      output[n * size + i] = p < 0 ? zero : input[n * inputSize + p]!;
     }
   }
 }
 
 /** Joins pictures along an axis. `runs[i]` is the number of elements of input i from that axis inwards. */
-export function join(inputs: readonly Numbers[], runs: readonly number[], output: Numbers): void {
+export function join<T extends Elements>(inputs: readonly T[], runs: readonly number[], output: T): void {
   const total = runs.reduce((a, b) => a + b, 0);
   let offset = 0;
   inputs.forEach((input, k) => {
     const run = runs[k]!;
-    for (let i = 0, at = 0; at < input.length; i++, at += run) output.set(input.subarray(at, at + run), i * total + offset);
+    for (let i = 0, at = 0; at < input.length; i++, at += run)
+      (output as Int32Array).set(input.subarray(at, at + run) as Int32Array, i * total + offset);
     offset += run;
   });
 }

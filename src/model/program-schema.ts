@@ -25,9 +25,9 @@ const map = {
 };
 const convGeometry = v.strictObject({ inputChannels: count, outputChannels: count, groups: count, ...map });
 const poolGeometry = v.strictObject({ channels: count, ...map });
-const window = v.strictObject({ low: integer(0, 32), high: integer(2, 32) });
+const window = v.strictObject({ low: integer(0, 64), high: integer(2, 64) });
 const patch = v.tuple([integer(0, 65535), integer(0, 65535)]);
-const truncateBits = integer(0, 31);
+const truncateBits = integer(0, 61);
 const unary = { name, input: id, output: id };
 
 const step = v.variant('kind', [
@@ -37,7 +37,7 @@ const step = v.variant('kind', [
     ...unary,
     truncateBits,
     window,
-    cap: v.exactOptional(integer(1, 2 ** 31 - 1)),
+    cap: v.exactOptional(integer(1, Number.MAX_SAFE_INTEGER)),
     patches: v.exactOptional(v.pipe(v.array(patch), v.maxLength(2 ** 20))),
   }),
   v.strictObject({ kind: v.literal('truncate'), ...unary, truncateBits }),
@@ -80,7 +80,7 @@ const step = v.variant('kind', [
 
 export const programSchema = v.strictObject({
   schema: v.literal('tessera/program@1'),
-  ringBits: integer(16, 32),
+  ringBits: v.union([integer(16, 32), v.literal(64)]),
   tensors: v.pipe(
     v.array(v.strictObject({ shape, scale: v.pipe(v.number(), v.finite(), v.minValue(2 ** -64), v.maxValue(2 ** 64)) })),
     v.maxLength(65536),

@@ -1,4 +1,5 @@
 // The public program: what all three parties execute. Everything here may be known to everybody; weights never appear.
+import type { Words } from '../kernel/compute.js';
 import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
 
 export type TensorId = number;
@@ -128,7 +129,7 @@ export type OutputActivation = 'none' | 'softmax' | 'logsoftmax';
 
 export interface Program {
   readonly schema: 'tessera/program@1';
-  /** Ring Z_{2^ringBits}, 16 ≤ ringBits ≤ 32. */
+  /** Ring Z_{2^ringBits}: 16 to 32, or 64. */
   readonly ringBits: number;
   readonly tensors: readonly TensorInfo[];
   readonly input: TensorId;
@@ -139,5 +140,5 @@ export interface Program {
 
 /** The server's secret: for each linear step's `weights` index, integer weights and biases (bias at the step's output scale). */
 export interface ProgramWeights {
-  readonly layers: readonly { readonly weights: Int32Array; readonly bias: Int32Array }[];
+  readonly layers: readonly { readonly weights: Words; readonly bias: Words }[];
 }

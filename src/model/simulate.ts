@@ -1,10 +1,11 @@
 // The ideal functionality: what the three parties would compute together, on plain integers mod 2^ringBits, whose signs come from the steps' windows.
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import { convolve, freeWeights, type PackedWeights, packWeights, sumPool } from '../kernel/linear.js';
 import { resample } from '../kernel/resample.js';
+import { plainWords, ringWords, runWords, setWords, wrapWords } from '../ring/words.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
 import { sizeOf } from './graph.js';
-import { eachTap, gather, join, maxPool, poolSizes, viewPositions } from './layout.js';
+import { eachTap, gather, join, maxPool, type Numbers, poolSizes, viewPositions } from './layout.js';
 import {
   type LinearStep,
   type MaxPoolStep,
@@ -28,7 +29,7 @@ export interface SimulateOptions {
 
 export interface Overflow {
   readonly step: string;
-  /** Values that are truncated or compared and not below 2^(ringBits − 2) in size. */
+  /** Values that are truncated or compared and not below 2^(ringBits − 2) in size; in 64 bits, not below 2^53: see {@link simulate}. */
   readonly range: number;
   /** Compared values (sums over a patch, differences of maxima) that leave the step's window. */
   readonly window: number;
@@ -38,7 +39,7 @@ export interface Overflow {
 
 export interface Simulation {
   /** `count` × output size, two's complement. */
-  readonly output: Int32Array;
+  readonly output: Words;
   /** One entry a step that truncates or compares. */
   readonly overflow: readonly Overflow[];
 }
@@ -47,13 +48,14 @@ export interface Simulation {
  * Runs a program on `count` encoded pictures (contiguous words).
  *
  * Truncation is floor(y / 2^bits); the protocol's result is that or one unit more, so that on average nothing is lost (see `random`).
+ * 64-bit words are compared and truncated as doubles, exact below 2^53: a program compiled for that ring stays far below.
  * Throws RangeError when `input` is not `count` pictures.
  */
 export async function simulate(
   compute: Compute,
   program: Program,
   weights: ProgramWeights,
-  input: Int32Array,
+  input: Words,
   count: number,
   options: SimulateOptions = {},
 ): Promise<Simulation> {
@@ -62,7 +64,7 @@ export async function simulate(
   const sizes = program.tensors.map((t) => sizeOf(t.shape));
   const inputSize = sizes[program.input]!;
   const outputSize = sizes[program.output]!;
-  const output = new Int32Array(count * outputSize);
+  const output = plainWords(program.ringBits, count * outputSize);
   const overflow = program.steps.map((step) => ({ step: step.name, range: 0, window: 0, close: 0 }));
   const layers = new Map<LinearStep, Layer>();
   try {
@@ -80,13 +82,13 @@ export async function simulate(
         { id: program.input, values: input.subarray(first * inputSize, (first + pictures) * inputSize) },
         program.output,
         {
-          allocate: (length) => compute.words(length),
+          allocate: (length) => ringWords(compute, program.ringBits, length),
           async run(i, inputs, words) {
             await runStep(run, program.steps[i]!, overflow[i]!, inputs, words);
-            wrap(words, program.ringBits);
+            wrapWords(words, program.ringBits);
           },
         },
-        (words) => output.set(words, first * outputSize),
+        (words) => setWords(output.subarray(first * outputSize, first * outputSize + words.length), words),
       );
     }
   } finally {
@@ -101,22 +103,27 @@ export async function simulate(
 
 interface Layer {
   readonly packed: PackedWeights;
-  readonly bias: Int32Array;
+  readonly bias: Words;
 }
 
 async function packLayer(compute: Compute, step: LinearStep, weights: ProgramWeights): Promise<Layer> {
   const layer = weights.layers[step.weights];
   if (layer === undefined) throw new RangeError(`simulate: no weights for step ${step.name}`);
   const packed = await packWeights(compute, step.geometry, layer.weights);
-  const bias = compute.words(layer.bias.length);
-  bias.set(layer.bias);
+  const bias = layer.bias instanceof BigInt64Array ? compute.longs(layer.bias.length) : compute.words(layer.bias.length);
+  setWords(bias, layer.bias);
   return { packed, bias };
 }
 
-/** Reduces words mod 2^bits to two's complement, in place. */
-function wrap(words: Int32Array, bits: number): void {
-  const shift = 32 - bits;
-  if (shift > 0) for (let i = 0; i < words.length; i++) words[i] = (words[i]! << shift) >> shift;
+/** Runs `work` on words as numbers: on 32-bit words themselves, on 64-bit ones as doubles. */
+function asNumbers(input: Words, output: Words, work: (input: Numbers, output: Numbers) => void): void {
+  if (input instanceof Int32Array && output instanceof Int32Array) {
+    work(input, output);
+    return;
+  }
+  const result = new Float64Array(output.length);
+  work(Float64Array.from(input as BigInt64Array, Number), result);
+  for (let i = 0; i < result.length; i++) output[i] = BigInt(result[i]!);
 }
 
 interface Run {
@@ -130,7 +137,7 @@ interface Run {
 
 type Counters = { range: number; window: number; close: number };
 
-async function runStep(run: Run, step: Step, counters: Counters, inputs: readonly Int32Array[], output: Int32Array): Promise<void> {
+async function runStep(run: Run, step: Step, counters: Counters, inputs: readonly Words[], output: Words): Promise<void> {
   const { compute, program, count } = run;
   const input = inputs[0]!;
   switch (step.kind) {
@@ -140,31 +147,38 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
       return;
     }
     case 'relu':
-      counters.range += outOfRange(input, program.ringBits);
-      activate(run, step, counters, input, output);
+      asNumbers(input, output, (from, to) => {
+        counters.range += outOfRange(from, program.ringBits);
+        activate(run, step, counters, from, to);
+      });
       return;
     case 'truncate':
-      counters.range += outOfRange(input, program.ringBits);
-      for (let i = 0; i < input.length; i++) output[i] = truncate(input[i]!, step.truncateBits, run.options.random);
+      asNumbers(input, output, (from, to) => {
+        counters.range += outOfRange(from, program.ringBits);
+        for (let i = 0; i < from.length; i++) to[i] = truncate(from[i]!, step.truncateBits, run.options.random);
+      });
       return;
     case 'maxpool':
-      maxPool(step.geometry, input, count, output);
-      counters.window += wideWindows(step, input, count);
+      asNumbers(input, output, (from, to) => {
+        maxPool(step.geometry, from, count, to);
+        counters.window += wideWindows(step, from, count);
+      });
       return;
     case 'sumpool':
       await sumPool(compute, step.geometry, input, count, output);
       if (step.multipliers !== undefined) {
-        const { multipliers } = step;
-        for (let i = 0; i < output.length; i++) output[i] = Math.imul(output[i]!, multipliers[i % multipliers.length]!);
+        const factors = compute.words(step.multipliers.length);
+        factors.set(step.multipliers);
+        await runWords(compute, 'multiplyPeriodic', output, [output, factors, factors.length], output.length);
+        compute.free(factors);
       }
       return;
     case 'resample':
       return resampleStep(compute, step, program.tensors[step.input]!.shape, input, output);
     case 'add':
-      output.fill(0);
-      inputs.forEach((x, k) => {
-        for (let i = 0; i < output.length; i++) output[i]! += Math.imul(x[i]!, step.factors[k]!);
-      });
+      await runWords(compute, 'scale', output, [output, input, step.factors[0]!], output.length);
+      for (const [k, x] of inputs.slice(1).entries())
+        await runWords(compute, 'addScaled', output, [output, x, step.factors[k + 1]!], output.length);
       return;
     case 'concat': {
       const outer = count * sizeOf(program.tensors[step.output]!.shape.slice(0, step.axis));
@@ -182,13 +196,7 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
   }
 }
 
-async function resampleStep(
-  compute: Compute,
-  step: ResampleStep,
-  shape: readonly number[],
-  input: Int32Array,
-  output: Int32Array,
-): Promise<void> {
+async function resampleStep(compute: Compute, step: ResampleStep, shape: readonly number[], input: Words, output: Words): Promise<void> {
   const inner = sizeOf(shape.slice(step.axis + 1));
   const inputs = shape[step.axis]!;
   const [positions, weights] = [compute.words(step.positions.length), compute.words(step.weights.length)];
@@ -199,27 +207,21 @@ async function resampleStep(
   compute.free(positions, weights);
 }
 
-function activate(
-  { program, count, options: { random } }: Run,
-  step: ReluStep,
-  counters: Counters,
-  input: Int32Array,
-  output: Int32Array,
-): void {
+function activate({ program, count, options: { random } }: Run, step: ReluStep, counters: Counters, input: Numbers, output: Numbers): void {
   const settings = { step, counters, random };
   if (step.patches === undefined) plainRelu(settings, input, output);
   else blockRelu(settings, step.patches, program.tensors[step.output]!.shape, count, input, output);
 }
 
-function outOfRange(values: Int32Array, ringBits: number): number {
-  const limit = 2 ** (ringBits - 2);
+function outOfRange(values: Numbers, ringBits: number): number {
+  const limit = 2 ** Math.min(ringBits - 2, 53);
   let count = 0;
   for (let i = 0; i < values.length; i++) if (values[i]! >= limit || values[i]! <= -limit) count++;
   return count;
 }
 
 /** Windows whose greatest difference the step's window of bits cannot hold. */
-function wideWindows({ geometry, window }: MaxPoolStep, input: Int32Array, count: number): number {
+function wideWindows({ geometry, window }: MaxPoolStep, input: Numbers, count: number): number {
   const size = poolSizes(geometry);
   const limit = 2 ** (window.high - 1) - 2 ** window.low;
   let wide = 0;

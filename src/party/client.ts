@@ -1,10 +1,11 @@
 // The data owner: opens a session with server and provider, prepares inferences, and runs them on its pictures. Runs in Node and in browsers.
 import { PeerError, UsageError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import { programHash } from '../model/files.js';
 import type { Program } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
 import type { RunPhase } from '../protocol/operation.js';
+import { checkSuite } from '../protocol/suite.js';
 import { createKeyPair } from '../random/seeds.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import type { Channel } from '../wire/channel.js';
@@ -91,7 +92,9 @@ async function greet({ compute, server, provider, suite: suiteName = 'masked', p
       code: 'unknown-suite',
       hint: `suites: ${Object.keys(suites).join(', ')}`,
     });
-  setup.sendJson(server, setupNames.hello, { version, suite: suiteName });
+  const keys = await createKeyPair();
+  const publicKey = setup.toHex(keys.publicKey);
+  setup.sendJson(server, setupNames.hello, { version, suite: suiteName, publicKey });
   const welcome = await setup.receiveJson(server, setupNames.welcome, 'server', setup.serverWelcomeSchema);
   const program = await setup.receiveProgram(server);
   const hash = await programHash(program);
@@ -101,27 +104,38 @@ async function greet({ compute, server, provider, suite: suiteName = 'masked', p
       hint: 'ask the model owner which program it serves, and pin that one with --program',
     });
   }
-  const keys = await createKeyPair();
+  checkSuite(suite, program);
   setup.sendJson(provider, setupNames.hello, {
     version,
     role: 'client',
     session: welcome.session,
-    publicKey: setup.toHex(keys.publicKey),
+    publicKey,
     hash,
   });
   const joined = await setup.receiveJson(provider, setupNames.welcome, 'provider', setup.providerWelcomeSchema);
-  const secret = await keys.agree(setup.fromHex(joined.publicKey));
-  const streams = await pairStreams(compute, secret, setup.fromHex(welcome.session), 'client-provider');
-  const weights = await differenceTable(compute, program, (step, position) =>
-    setup.receiveSetup(server, setupNames.difference, differenceBytes(step, program.ringBits), position),
-  );
-  const party = partyState('client', suite, program, compute, { server, provider }, { provider: streams }, weights, recorder);
+  const streamsWith = async (theirs: string, purpose: string) =>
+    pairStreams(compute, await keys.agree(setup.fromHex(theirs)), setup.fromHex(welcome.session), purpose);
+  const streams = {
+    server: await streamsWith(welcome.publicKey, 'client-server'),
+    provider: await streamsWith(joined.publicKey, 'client-provider'),
+  };
+  const weights = suite.reusesWeights
+    ? await differenceTable(compute, program, (step, position) =>
+        setup.receiveSetup(server, setupNames.difference, differenceBytes(step, program.ringBits), position),
+      )
+    : undefined;
+  const party = partyState('client', suite, program, compute, { server, provider }, streams, weights, recorder);
   return { party, weights, hash, info: welcome.info };
 }
 
 type About = Pick<ClientSession, 'hash' | 'info' | 'setupSeconds'>;
 
-function clientSession({ server, provider }: ClientOptions, party: PartyState, weights: WeightTable, about: About): ClientSession {
+function clientSession(
+  { server, provider }: ClientOptions,
+  party: PartyState,
+  weights: WeightTable | undefined,
+  about: About,
+): ClientSession {
   const active = new Set<Promise<unknown>>();
   const numbers: Numbers = { requests: 0, last: 0 };
   let closed = false;
@@ -155,7 +169,7 @@ function clientSession({ server, provider }: ClientOptions, party: PartyState, w
       server.close();
       provider.close();
       await Promise.allSettled(active);
-      weights.free();
+      weights?.free();
       freeCache(party);
     },
   };
@@ -204,8 +218,8 @@ function notePhase({ recorder, program }: PartyState, phase: RunPhase, inference
 }
 
 interface Masks {
-  readonly inputMask: Int32Array;
-  readonly outputMask: Int32Array;
+  readonly inputMask: Words;
+  readonly outputMask: Words;
 }
 
 function preparedInference(party: PartyState, inference: Inference, masks: Masks, offlineSeconds: number, track: Track): PreparedInference {
@@ -245,7 +259,7 @@ async function runOnline(
   party: PartyState,
   inference: Inference,
   masks: Masks,
-  encoded: Int32Array,
+  encoded: Words,
   offlineSeconds: number,
 ): Promise<InferenceResult> {
   const { program, suite } = party;

@@ -1,7 +1,7 @@
 // Runs one inference for one party: walks the program as a data flow, so that a step starts as soon as its inputs exist and no party waits
 // for a message it does not need yet. Knows nothing of any operation; not here: sessions and sockets.
 import { PeerError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import { type Program, type Step, stepInputs, type TensorId } from '../model/program.js';
 import { costEnvironment } from '../protocol/estimate.js';
 import type { CostEnvironment, LinearWeights, Role, RunPhase, StepContext } from '../protocol/operation.js';
@@ -41,13 +41,13 @@ export interface Inference {
 }
 
 export interface EndContext {
-  readonly context: StepContext;
+  readonly context: StepContext<Words>;
   clock(): number;
 }
 
 /** Values of one phase, each freed after its last reader. */
 interface Values {
-  readonly words: Map<TensorId, Int32Array>;
+  readonly words: Map<TensorId, Words>;
   readonly readers: number[];
 }
 
@@ -156,10 +156,9 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
     return found;
   };
   // Written out, not spread: a literal with a spread costs 15 µs each here, several milliseconds an inference of ResNet-20.
-  const context: StepContext = {
+  const context: StepContext<Words> = {
     program: environment.program,
     batch: environment.batch,
-    isSealed: environment.isSealed,
     elements: environment.elements,
     compute: party.compute,
     memory,

@@ -19,6 +19,7 @@ export function serverLimits(program: Program, maxBatch = 64): SizeLimits {
   let largest = 0;
   let total = 0;
   for (const suite of Object.values(suites)) {
+    if (suite.refuses(program) !== undefined) continue;
     const sizes = allMessages(program, suite, maxBatch)
       .filter(({ link }) => link === 'client>server')
       .map(onWire);

@@ -1,13 +1,14 @@
-// The helper: holds nothing, sees shapes only, and deals the correlated randomness of every inference before its input exists.
+// The helper: holds nothing, sees shapes only, and deals the correlated randomness of every inference before its input exists. In suites that
+// need it, it also takes part in the online phase; it never sees more than what is uniform to it.
 import { PeerError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
 import { programHash } from '../model/files.js';
 import type { Program } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
-import type { Suite } from '../protocol/suite.js';
+import { checkSuite, type Suite } from '../protocol/suite.js';
 import { createKeyPair, type KeyPair, randomEpoch } from '../random/seeds.js';
 import type { Channel } from '../wire/channel.js';
-import { openInference, type PartyState } from './interpreter.js';
+import { type Inference, openInference, type PartyState } from './interpreter.js';
 import {
   farewell,
   freeCache,
@@ -162,6 +163,7 @@ async function serveServer(
     });
     const secret = await keys.agree(setup.fromHex(hello.publicKey));
     const model = await receiveModel(server, secret, session);
+    checkSuite(suite, model.program);
     const joining = await firstOf(client, server, (options.idleSeconds ?? 600) * 1000);
     clientLink = joining.channel;
     await runSession(options, dealers, { suite, keys, secret, session, server, ...model }, joining);
@@ -228,8 +230,9 @@ async function runSession(options: ProviderOptions, dealers: DealerCache, state:
   const dealerId = setup.toHex(dealer.id) + hash;
   client.channel.ended.then((reason) => server.close(reason && farewell('client', reason)));
   const failures = linkFailures(client.channel, server);
+  const { reusesWeights } = state.suite;
   try {
-    const weights = await dealers.use(dealerId, () => dealerTable(compute, program, dealer));
+    const weights = reusesWeights ? await dealers.use(dealerId, () => dealerTable(compute, program, dealer)) : undefined;
     const links = { client: client.channel, server };
     const streams = { client: withClient, server: withServer };
     const party = partyState('provider', state.suite, program, compute, links, streams, weights, options.recorder);
@@ -243,21 +246,34 @@ async function runSession(options: ProviderOptions, dealers: DealerCache, state:
     // A client that hangs up is how a session ends; that closes the server's link here.
     if (!(cause instanceof PeerError && (cause.code === 'peer-left' || cause.code === 'peer-closed'))) throw cause;
   } finally {
-    dealers.release(dealerId);
+    if (reusesWeights) dealers.release(dealerId);
   }
 }
 
 /** Inferences dealt at a time; a server that reads slowly, or announces more, waits. */
 const dealtAtOnce = 4;
 
+/** Inferences of a session that are dealt and not over yet, where the suite needs the provider online too; a server that announces more waits. */
+const heldAtOnce = 256;
+
 /** Deals for every inference the server announces. Rejects when the server leaves, or an inference fails. */
 async function dealInferences(options: ProviderOptions, party: PartyState, server: Channel): Promise<never> {
+  const dealing = new Set<Promise<void>>();
   const running = new Set<Promise<void>>();
   let failure: unknown;
+  const track = (set: Set<Promise<void>>, task: Promise<void>): void => {
+    const settled = task.catch((error: unknown) => {
+      failure ??= error;
+      server.close((error as Error).message);
+    });
+    set.add(settled);
+    settled.finally(() => set.delete(settled));
+  };
   try {
     let last = 0;
     for (let request = 1; ; request++) {
-      while (running.size >= dealtAtOnce) await Promise.race(running);
+      while (dealing.size >= dealtAtOnce) await Promise.race(dealing);
+      while (running.size >= heldAtOnce) await Promise.race(running);
       const label = { inference: request, step: 0, name: controlNames.prepare };
       const { payload, depth } = await server.receive(label, { maxBytes: 8, waitSeconds: options.idleSeconds ?? 600 });
       const number = setup.readU32(payload, 0);
@@ -265,28 +281,45 @@ async function dealInferences(options: ProviderOptions, party: PartyState, serve
       setup.checkNumber(number, last, 'server');
       setup.checkBatch(batch, options.maxBatch, 'server');
       last = number;
-      const task = deal(options, party, number, batch, depth).catch((error: unknown) => {
-        failure ??= error;
-        server.close((error as Error).message);
-      });
-      running.add(task);
-      task.finally(() => running.delete(task));
+      const inference = openInference(party, number, batch);
+      const dealt = deal(party, inference, depth);
+      track(
+        dealing,
+        dealt.then(() => undefined),
+      );
+      track(running, runInference(options, party, inference, dealt));
     }
   } catch (error) {
+    // A server that leaves takes its session with it: nobody waits for its client here.
+    party.channels.client?.close(farewell('server', error instanceof Error ? error : undefined));
     await Promise.allSettled(running);
     throw failure ?? error;
   }
 }
 
-async function deal(options: ProviderOptions, party: PartyState, number: number, batch: number, depth: number): Promise<void> {
+/** The offline phase; returns its seconds. */
+async function deal({ suite: { ends } }: PartyState, inference: Inference, depth: number): Promise<number> {
   const start = performance.now();
-  const { ends } = party.suite;
-  const inference = openInference(party, number, batch);
+  await ends.drawInputMask(inference.end(0, 'offline', depth).context, 'client');
+  await inference.steps('offline', depth);
+  await ends.dealOutput(inference.end(1, 'offline', depth).context);
+  return secondsSince(start);
+}
+
+/** An inference from its dealing to its end: in most suites that is all, in some the provider takes part online. */
+async function runInference(options: ProviderOptions, party: PartyState, inference: Inference, dealt: Promise<number>): Promise<void> {
+  const { joinOnline } = party.suite.ends;
   try {
-    await ends.drawInputMask(inference.end(0, 'offline', depth).context, 'client');
-    await inference.steps('offline', depth);
-    await ends.dealOutput(inference.end(1, 'offline', depth).context);
-    options.onInference?.({ inference: number, batch, seconds: { offline: secondsSince(start), online: 0 }, rounds: inference.rounds });
+    const seconds = { offline: await dealt, online: 0 };
+    if (joinOnline) {
+      const first = inference.end(0, 'online', 0, options.idleSeconds ?? 600);
+      if (!(await joinOnline(first.context))) return;
+      const start = performance.now();
+      await inference.steps('online', first.clock());
+      seconds.online = secondsSince(start);
+    }
+    const { number, batch, rounds } = inference;
+    options.onInference?.({ inference: number, batch, seconds, rounds });
   } finally {
     inference.finish();
   }

@@ -1,11 +1,12 @@
 // The model owner: loads a compiled model once, and serves one client a session with a provider link of its own, so that whatever goes
 // wrong ends that session alone.
 import { PeerError, type TesseraError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import { encodeProgram, programHash } from '../model/files.js';
 import type { Program, ProgramWeights } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
 import { estimate } from '../protocol/estimate.js';
+import type { Suite } from '../protocol/suite.js';
 import { createKeyPair } from '../random/seeds.js';
 import type { Channel } from '../wire/channel.js';
 import { type Inference, openInference, type PartyState } from './interpreter.js';
@@ -83,7 +84,7 @@ export function createServer(options: ServerOptions): Server {
       try {
         const hello = await setup.receiveJson(client, setup.setupNames.hello, 'client', setup.clientHelloSchema);
         provider = await options.connectProvider();
-        const party = await openSession(options, client, provider, hello.suite);
+        const party = await openSession(options, client, provider, hello);
         try {
           await serveInferences(options, party, client, provider, () => ++lastInference);
         } finally {
@@ -106,18 +107,13 @@ async function openSession(
   { compute, model, recorder }: ServerOptions,
   client: Channel,
   provider: Channel,
-  suiteName: string,
+  hello: { readonly suite: string; readonly publicKey: string },
 ): Promise<PartyState> {
-  const suite = suites[suiteName];
-  if (!suite) {
-    throw new PeerError(`the client asks for protocol suite "${suiteName}", which this server does not have`, {
-      code: 'unknown-suite',
-      hint: `suites here: ${Object.keys(suites).join(', ')}`,
-    });
-  }
+  const suite = suiteFor(hello.suite, model.program);
   const { setupNames, protocolVersion: version } = setup;
   const keys = await createKeyPair();
-  setup.sendJson(provider, setupNames.hello, { version, role: 'server', suite: suiteName, publicKey: setup.toHex(keys.publicKey) });
+  const publicKey = setup.toHex(keys.publicKey);
+  setup.sendJson(provider, setupNames.hello, { version, role: 'server', suite: suite.name, publicKey });
   const welcome = await setup.receiveJson(provider, setupNames.welcome, 'provider', setup.providerWelcomeSchema);
   if (!welcome.session) throw new PeerError('the provider opened no session', { code: 'bad-hello' });
   const session = setup.fromHex(welcome.session);
@@ -126,11 +122,30 @@ async function openSession(
   const wrapped = await wrapSeed(secret, session, model.dealer.seed);
   setup.sendSetup(provider, setupNames.dealer, new Uint8Array([...model.dealer.id, ...wrapped]));
 
-  setup.sendJson(client, setupNames.welcome, { version, suite: suiteName, session: welcome.session, hash: model.hash, info: model.info });
+  const { hash, info } = model;
+  setup.sendJson(client, setupNames.welcome, { version, suite: suite.name, session: welcome.session, publicKey, hash, info });
   setup.sendSetup(client, setupNames.program, model.bytes);
-  for (const [position, difference] of model.differences.entries()) setup.sendSetup(client, setupNames.difference, difference, position);
-  const streams = await pairStreams(compute, secret, session, 'server-provider');
-  return partyState('server', suite, model.program, compute, { client, provider }, { provider: streams }, model.weights, recorder);
+  if (suite.reusesWeights)
+    for (const [position, difference] of model.differences.entries()) setup.sendSetup(client, setupNames.difference, difference, position);
+  const streams = {
+    client: await pairStreams(compute, await keys.agree(setup.fromHex(hello.publicKey)), session, 'client-server'),
+    provider: await pairStreams(compute, secret, session, 'server-provider'),
+  };
+  return partyState('server', suite, model.program, compute, { client, provider }, streams, model.weights, recorder);
+}
+
+/** The suite a client asks for. Throws PeerError when there is none of that name, or it cannot run this program. */
+function suiteFor(name: string, program: Program): Suite {
+  const suite = suites[name];
+  if (!suite) {
+    throw new PeerError(`the client asks for protocol suite "${name}", which this server does not have`, {
+      code: 'unknown-suite',
+      hint: `suites here: ${Object.keys(suites).join(', ')}`,
+    });
+  }
+  const reason = suite.refuses(program);
+  if (reason !== undefined) throw new PeerError(`the ${name} suite ${reason}`, { code: 'suite-refuses', hint: 'choose another suite' });
+  return suite;
 }
 
 /** Takes the client's requests in order; several inferences may be on their way at once. Ends when the client leaves or one fails. */
@@ -203,7 +218,7 @@ async function runInference(options: ServerOptions, party: PartyState, number: n
   }
 }
 
-async function prepare({ suite, channels }: PartyState, inference: Inference): Promise<{ words: Int32Array | undefined; clock: number }> {
+async function prepare({ suite, channels }: PartyState, inference: Inference): Promise<{ words: Words | undefined; clock: number }> {
   const end = inference.end(1, 'offline', 0);
   const steps = inference.steps('offline', 0);
   const shift = suite.ends.receiveOutputShift(end.context);
@@ -222,7 +237,7 @@ async function prepare({ suite, channels }: PartyState, inference: Inference): P
 async function answer(
   { suite }: PartyState,
   inference: Inference,
-  shift: Int32Array | undefined,
+  shift: Words | undefined,
   idleSeconds: number,
 ): Promise<number | undefined> {
   const first = inference.end(0, 'online', 0, idleSeconds);

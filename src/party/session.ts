@@ -5,6 +5,7 @@ import type { Program } from '../model/program.js';
 import { dryName, drySuite } from '../protocol/dry.js';
 import { masked } from '../protocol/masked/suite.js';
 import type { Role, RunPhase } from '../protocol/operation.js';
+import { securenn, securennBeaver } from '../protocol/securenn/suite.js';
 import type { Suite } from '../protocol/suite.js';
 import { deriveKey } from '../random/seeds.js';
 import { createStreams, type Streams } from '../random/streams.js';
@@ -13,8 +14,12 @@ import type { PartyState } from './interpreter.js';
 import type { Recorder } from './timeline.js';
 import type { WeightTable } from './weights.js';
 
-/** The suites this build can run. A new suite is one line here. Without a prototype: a peer may ask for "toString". */
-const known: Record<string, Suite> = Object.assign(Object.create(null), { masked });
+/** The suites this build can run. A new suite is a name here. Without a prototype: a peer may ask for "toString". */
+const known: Record<string, Suite> = Object.assign(Object.create(null), {
+  masked,
+  securenn,
+  'securenn-beaver': securennBeaver,
+});
 export const suites: Readonly<Record<string, Suite>> = known;
 
 /** Adds a suite of one's own, under its name. All three parties must have it. Throws UsageError for a name that is taken. */

@@ -1,10 +1,10 @@
 // The messages that open a session, and how they are read: JSON with a schema, bounded in size, one typed error for anything else.
 //
-//   client > server    hello    version, suite
+//   client > server    hello    version, suite, public key
 //   server > provider  hello    version, suite, role, public key
 //   provider > server  welcome  session id (fresh, 128 bits), public key
 //   server > provider  program, dealer (id and seed of B, the seed under a pad from their agreed key)
-//   server > client    welcome  session id, hash, model info; then program, and D of every linear layer
+//   server > client    welcome  session id, public key, hash, model info; then program, and D of every linear layer where the suite reuses it
 //   client > provider  hello    version, role, session id, public key, program hash
 //   provider > client  welcome  public key
 import * as v from 'valibot';
@@ -15,7 +15,7 @@ import type { Role } from '../protocol/operation.js';
 import type { Channel } from '../wire/channel.js';
 
 /** Version of everything that travels. Parties with different numbers refuse each other. */
-export const protocolVersion = 1;
+export const protocolVersion = 2;
 
 export const setupNames = { hello: 201, welcome: 202, program: 203, dealer: 204, difference: 205 } as const;
 
@@ -23,7 +23,7 @@ const hex = (bytes: number) => v.pipe(v.string(), v.regex(new RegExp(`^[0-9a-f]{
 const version = v.literal(protocolVersion);
 const suite = v.pipe(v.string(), v.maxLength(32));
 
-export const clientHelloSchema = v.strictObject({ version, suite });
+export const clientHelloSchema = v.strictObject({ version, suite, publicKey: hex(32) });
 export const providerHelloSchema = v.variant('role', [
   v.strictObject({ version, role: v.literal('server'), suite, publicKey: hex(32) }),
   v.strictObject({ version, role: v.literal('client'), session: hex(16), publicKey: hex(32), hash: hex(32) }),
@@ -47,7 +47,14 @@ export const modelInfoSchema = v.object({
 });
 export type ModelInfo = v.InferOutput<typeof modelInfoSchema>;
 
-export const serverWelcomeSchema = v.strictObject({ version, suite, session: hex(16), hash: hex(32), info: modelInfoSchema });
+export const serverWelcomeSchema = v.strictObject({
+  version,
+  suite,
+  session: hex(16),
+  publicKey: hex(32),
+  hash: hex(32),
+  info: modelInfoSchema,
+});
 
 /** Largest JSON message of the setup (ImageNet's class names take 20 kB), and largest program. */
 const maxJsonBytes = 16 << 20;

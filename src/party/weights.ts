@@ -1,7 +1,7 @@
 // Weights as each party holds them: the server's W, the dealer's B from its seed, and the client's D = W - B. B lives as long as the weights
 // file is loaded: its id and seed are drawn then, so that no two D ever share a B (their difference would be W1 - W2).
 import { DataError, PeerError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
+import type { Compute, Words } from '../kernel/compute.js';
 import type { ConvGeometry } from '../kernel/geometry.js';
 import { convolve, freeWeights, packWeights } from '../kernel/linear.js';
 import type { LinearStep, Program, ProgramWeights } from '../model/program.js';
@@ -9,6 +9,7 @@ import type { LinearWeights } from '../protocol/operation.js';
 import { packedBytes } from '../protocol/packing.js';
 import { randomBytes } from '../random/seeds.js';
 import { createStreams } from '../random/streams.js';
+import { plainWords, ringWords, runWords, setWords } from '../ring/words.js';
 
 /** A model's packed weights on the heap, and how to give them back. */
 export interface WeightTable {
@@ -27,7 +28,7 @@ export const differenceBytes = (step: LinearStep, ringBits: number): number => p
 async function table(
   compute: Compute,
   program: Program,
-  next: (step: LinearStep, position: number) => Promise<{ words: Int32Array; bias?: Int32Array }>,
+  next: (step: LinearStep, position: number) => Promise<{ words: Words; bias?: Words }>,
 ): Promise<WeightTable> {
   const layers = new Map<number, LinearWeights>();
   const frees: (() => void)[] = [];
@@ -39,10 +40,12 @@ async function table(
       const { words, bias } = await next(step, position);
       const packed = await packWeights(compute, step.geometry, words);
       frees.push(() => freeWeights(compute, packed));
-      const heapBias = bias ? compute.words(bias.length) : undefined;
-      heapBias?.set(bias!);
+      const heapBias = bias ? ringWords(compute, program.ringBits, bias.length) : undefined;
+      if (heapBias) setWords(heapBias, bias!);
       if (heapBias) frees.push(() => compute.free(heapBias));
       layers.set(step.weights, {
+        // Only the server's words, which come with a bias, outlive the packing.
+        ...(bias ? { words } : {}),
         convolve: (input, batch, output, addend) =>
           convolve(compute, packed, input, batch, output, { ...(heapBias ? { bias: heapBias } : {}), ...(addend ? { addend } : {}) }),
       });
@@ -70,10 +73,10 @@ export interface Dealer {
 export const newDealer = (): Dealer => ({ id: randomBytes(16), seed: randomBytes(16) });
 
 /** A layer's B, drawn from the dealer's stream: every layer once. */
-function dealerWords(compute: Compute, dealer: Dealer): (step: LinearStep, position: number) => Promise<Int32Array> {
+function dealerWords(compute: Compute, ringBits: number, dealer: Dealer): (step: LinearStep, position: number) => Promise<Words> {
   const streams = createStreams(compute, dealer.seed);
   return async (step, position) => {
-    const words = compute.words(weightCount(step.geometry));
+    const words = ringWords(compute, ringBits, weightCount(step.geometry));
     await streams.draw({ inference: 0, step: position, tensor: 0 }, words);
     return words;
   };
@@ -81,8 +84,8 @@ function dealerWords(compute: Compute, dealer: Dealer): (step: LinearStep, posit
 
 /** The provider's B. */
 export async function dealerTable(compute: Compute, program: Program, dealer: Dealer): Promise<WeightTable> {
-  const draw = dealerWords(compute, dealer);
-  let last: Int32Array | undefined;
+  const draw = dealerWords(compute, program.ringBits, dealer);
+  let last: Words | undefined;
   try {
     return await table(compute, program, async (step, position) => {
       if (last) compute.free(last);
@@ -112,16 +115,16 @@ export function serverTable(compute: Compute, program: Program, weights: Program
 
 /** D = W - B of every layer, packed for the wire: made once a loaded model, sent once to each client. */
 export async function differences(compute: Compute, program: Program, weights: ProgramWeights, dealer: Dealer): Promise<Uint8Array[]> {
-  const draw = dealerWords(compute, dealer);
+  const draw = dealerWords(compute, program.ringBits, dealer);
   const all: Uint8Array[] = [];
   for (const [position, step] of linearSteps(program).entries()) {
     const b = await draw(step, position);
-    const w = compute.words(b.length);
-    w.set(weights.layers[step.weights]!.weights);
-    await compute.run('subWords', [w, w, b], b.length, { grain: 32 });
+    const w = ringWords(compute, program.ringBits, b.length);
+    setWords(w, weights.layers[step.weights]!.weights);
+    await runWords(compute, 'sub', w, [w, w, b], b.length);
     const bytes = differenceBytes(step, program.ringBits);
     const packed = compute.bytes(bytes + 16);
-    await compute.run('packWords', [packed, w, program.ringBits], b.length, { grain: 128, costPerItem: 2 });
+    await runWords(compute, 'pack', w, [packed, w, program.ringBits], b.length, { grain: 128, costPerItem: 2 });
     all.push(new Uint8Array(packed.subarray(0, bytes)));
     compute.free(b, w, packed);
   }
@@ -146,9 +149,10 @@ export async function differenceTable(
     }
     const packed = compute.bytes(message.length + 16);
     packed.set(message);
-    const heap = compute.words(weightCount(step.geometry));
-    await compute.run('unpackWords', [heap, packed, program.ringBits], heap.length, { grain: 128, costPerItem: 2 });
-    const words = Int32Array.from(heap);
+    const heap = ringWords(compute, program.ringBits, weightCount(step.geometry));
+    await runWords(compute, 'unpack', heap, [heap, packed, program.ringBits], heap.length, { grain: 128, costPerItem: 2 });
+    const words = plainWords(program.ringBits, heap.length);
+    setWords(words, heap);
     compute.free(packed, heap);
     return { words };
   });

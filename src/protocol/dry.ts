@@ -1,6 +1,8 @@
 // A suite's traffic without its computing: the same messages of the same sizes in the same order of dependence, all of them zeros. What a run
 // with it takes is what the network takes. Not here: where messages go (the parties run it like any other suite).
+import type { Words } from '../kernel/compute.js';
 import type { Step } from '../model/program.js';
+import { plainWords } from '../ring/words.js';
 import type { MessageSize, Operation, Role, RolePart, RunPhase, StepContext } from './operation.js';
 import type { Ends, OperationTable, Suite } from './suite.js';
 
@@ -13,7 +15,7 @@ function zeroBytes(length: number): Uint8Array {
 }
 
 /** Plays one party's part of some messages: sends its own and awaits the others', in the order of the list, which is that of their dependence. */
-async function exchange(context: StepContext, messages: readonly MessageSize[], role: Role, phase: RunPhase): Promise<void> {
+async function exchange(context: StepContext<Words>, messages: readonly MessageSize[], role: Role, phase: RunPhase): Promise<void> {
   for (const { phase: when, link, name, bytes } of messages) {
     const [from, to] = link.split('>') as [Role, Role];
     if (when !== phase) continue;
@@ -22,8 +24,10 @@ async function exchange(context: StepContext, messages: readonly MessageSize[], 
   }
 }
 
-function dryOperation(operation: Operation<Step>): Operation<Step> {
-  const part = (role: Role): RolePart<Step, void> => ({
+type AnyOperation = Operation<Step, unknown, unknown, unknown, Words>;
+
+function dryOperation(operation: AnyOperation): AnyOperation {
+  const part = (role: Role): RolePart<Step, unknown, Words> => ({
     offline: (context, step) => exchange(context, operation.messages(step, context), role, 'offline'),
     online: (context, step) => exchange(context, operation.messages(step, context), role, 'online'),
   });
@@ -33,8 +37,8 @@ function dryOperation(operation: Operation<Step>): Operation<Step> {
 
 function dryEnds(ends: Ends): Ends {
   const nothing = new Int32Array(0);
-  const input = (context: StepContext, role: Role, phase: RunPhase) => exchange(context, ends.inputMessages(context), role, phase);
-  const output = (context: StepContext, role: Role, phase: RunPhase) => exchange(context, ends.outputMessages(context), role, phase);
+  const input = (context: StepContext<Words>, role: Role, phase: RunPhase) => exchange(context, ends.inputMessages(context), role, phase);
+  const output = (context: StepContext<Words>, role: Role, phase: RunPhase) => exchange(context, ends.outputMessages(context), role, phase);
   return {
     ...ends,
     async drawInputMask(context, peer) {
@@ -58,8 +62,14 @@ function dryEnds(ends: Ends): Ends {
     sendOutput: (context) => output(context, 'server', 'online'),
     async receiveOutput(context) {
       await output(context, 'client', 'online');
-      return new Int32Array(context.elements(context.program.output));
+      return plainWords(context.program.ringBits, context.elements(context.program.output));
     },
+    ...(ends.joinOnline && {
+      async joinOnline(context: StepContext<Words>) {
+        await input(context, 'provider', 'online');
+        return true;
+      },
+    }),
   };
 }
 
@@ -73,7 +83,7 @@ export const dryName = (suite: string): string => `${suite} (dry)`;
  */
 export function drySuite(suite: Suite): Suite {
   const operations = Object.fromEntries(
-    Object.entries(suite.operations).map(([kind, operation]) => [kind, dryOperation(operation as unknown as Operation<Step>)]),
+    Object.entries(suite.operations).map(([kind, operation]) => [kind, dryOperation(operation as unknown as AnyOperation)]),
   ) as unknown as OperationTable;
   return { ...suite, name: dryName(suite.name), operations, ends: dryEnds(suite.ends) };
 }

@@ -2,8 +2,7 @@
 import { type Program, stepInputs } from '../model/program.js';
 import { controlMessages, offlineStartDepth, onWire } from './control.js';
 import type { CostEnvironment, Link, MessageSize, RunPhase } from './operation.js';
-import { sealedTensors } from './states.js';
-import { operationOf, type Suite } from './suite.js';
+import { checkSuite, operationOf, type Suite } from './suite.js';
 
 export interface PhaseCost {
   readonly bytes: number;
@@ -18,9 +17,8 @@ export interface Estimate {
 }
 
 export function costEnvironment(program: Program, batch: number): CostEnvironment {
-  const sealed = sealedTensors(program);
   const sizes = program.tensors.map(({ shape }) => shape.reduce((a, b) => a * b, batch));
-  return { program, batch, isSealed: (tensor) => sealed[tensor]!, elements: (tensor) => sizes[tensor]! };
+  return { program, batch, elements: (tensor) => sizes[tensor]! };
 }
 
 /** Every message of one inference with a batch of `batch` images, in no particular order. */
@@ -44,8 +42,9 @@ function onlineRounds(program: Program, suite: Suite, batch: number): number {
   return depth[program.output]! + 1;
 }
 
-/** Predicted traffic of one inference: equal to what a run counts, byte by byte. */
+/** Predicted traffic of one inference: equal to what a run counts, byte by byte. Throws UsageError where the suite cannot run the program. */
 export function estimate(program: Program, suite: Suite, batch = 1): Estimate {
+  checkSuite(suite, program);
   const messages = allMessages(program, suite, batch);
   const phase = (name: RunPhase, rounds: number): PhaseCost => {
     const links: Partial<Record<Link, number>> = {};

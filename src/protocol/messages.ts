@@ -17,4 +17,14 @@ export const messageNames = {
   input: 7,
   /** server > client: the masked output. */
   output: 8,
+  /** client > provider, in suites where the provider takes part online: the inference starts, or is given up. */
+  start: 9,
+  /** server > client, offline: W - B of a layer whose B serves one inference. */
+  difference: 10,
+  /** client > server: a share under a mask that is drawn with the provider. */
+  masked: 11,
+  /** provider > server, offline: shares of a truncation. */
+  truncation: 12,
+  /** client > server and back: a value under a truncation's mask, and a bit of the sum. */
+  truncated: 13,
 } as const;

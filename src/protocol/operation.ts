@@ -1,5 +1,5 @@
 // What a protocol operation is, and what it sees of its party. Suites (masked/, securenn/) are tables of operations.
-import type { Compute, HeapArray } from '../kernel/compute.js';
+import type { Compute, HeapArray, Words } from '../kernel/compute.js';
 import type { Program, Step, TensorId } from '../model/program.js';
 import type { Phase } from '../wire/channel.js';
 import type { Scope } from './scope.js';
@@ -20,24 +20,23 @@ export interface MessageSize {
 export interface CostEnvironment {
   readonly program: Program;
   readonly batch: number;
-  /** Whether a tensor's mask is unknown to the client (see states.ts). */
-  isSealed(tensor: TensorId): boolean;
   /** Elements of a tensor over the whole batch. */
   elements(tensor: TensorId): number;
 }
 
 /**
- * A party's hands during one step of one inference. Values are ring words on the compute heap, [batch, ...shape]: for the server the
- * masked value, for the client the mask of a hidden tensor, for the provider the mask of any tensor.
+ * A party's hands during one step of one inference. Values are ring words on the compute heap, [batch, ...shape]; what a party's value of
+ * a tensor is, is the suite's own affair (a masked value, a mask, a share). `W` is Int32Array for suites that compute in rings of up to 32
+ * bits only, Words for those of any width.
  */
-export interface StepContext extends CostEnvironment {
+export interface StepContext<W extends Words = Int32Array> extends CostEnvironment {
   readonly compute: Compute;
   readonly memory: Scope;
   /** This party's packed weights of a linear layer: W for the server, D = W - B for the client, B for the provider. */
-  weights(index: number): LinearWeights;
-  value(tensor: TensorId): Int32Array;
+  weights(index: number): LinearWeights<W>;
+  value(tensor: TensorId): W;
   /** Sets the step's output; the interpreter frees it after its last reader. */
-  give(tensor: TensorId, words: Int32Array): void;
+  give(tensor: TensorId, words: W): void;
   /** Sends a message of the step. Copies the payload, so that the heap may be reused at once. */
   send(to: Role, name: number, payload: Uint8Array): void;
   /** Awaits a message of the step that must have exactly `bytes` bytes, or with `orNone` none at all; PeerError otherwise. */
@@ -49,24 +48,26 @@ export interface StepContext extends CostEnvironment {
 }
 
 /** Convolution weights of one layer, packed for the kernel, with the bias (the server's only). */
-export interface LinearWeights {
-  convolve(input: Int32Array, batch: number, output: Int32Array, addend?: Int32Array): Promise<void>;
+export interface LinearWeights<W extends Words = Words> {
+  /** W itself, [outputChannels, inputChannels / groups, kernelHeight, kernelWidth], not on the heap: the server's only. */
+  readonly words?: W;
+  convolve(input: W, batch: number, output: W, addend?: W): Promise<void>;
 }
 
 /** One role of one operation: what it does before the input exists, and after. `offline` returns what `online` needs. */
-export interface RolePart<S extends Step, M = unknown> {
-  offline(context: StepContext, step: S): Promise<M>;
-  online?(context: StepContext, step: S, material: M): Promise<void>;
+export interface RolePart<S extends Step, M = unknown, W extends Words = Int32Array> {
+  offline(context: StepContext<W>, step: S): Promise<M>;
+  online?(context: StepContext<W>, step: S, material: M): Promise<void>;
 }
 
 /** Names a step may use: rounds of the same kind inside one step (maxpool) are this far apart, in message codes and in draws. */
 export const roundStride = 16;
 
 /** A secure operation: its cost, and its three roles. `rounds` is the length of its online chain of one-way messages. */
-export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown> {
+export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown, W extends Words = Int32Array> {
   messages(step: S, environment: CostEnvironment): MessageSize[];
   rounds(step: S, environment: CostEnvironment): number;
-  readonly client: RolePart<S, C>;
-  readonly server: RolePart<S, V>;
-  readonly provider: RolePart<S, P>;
+  readonly client: RolePart<S, C, W>;
+  readonly server: RolePart<S, V, W>;
+  readonly provider: RolePart<S, P, W>;
 }

@@ -1,5 +1,13 @@
 // Payloads made of parts: k-bit words and bit planes laid end to end, each part starting on a byte.
-import type { StepContext } from './operation.js';
+import type { Compute, Words } from '../kernel/compute.js';
+import { runWords } from '../ring/words.js';
+import type { Scope } from './scope.js';
+
+/** What writing and reading payloads needs of a step. */
+interface Hands {
+  readonly compute: Compute;
+  readonly memory: Scope;
+}
 
 /** Bytes of `count` words of `bits` bits. */
 export const packedBytes = (count: number, bits: number): number => Math.ceil((count * bits) / 8);
@@ -12,7 +20,7 @@ const nanosecondsPerWord = 1.5;
 
 /** Writes parts into a payload on the heap, in the order of the calls. */
 export interface PayloadWriter {
-  words(source: Int32Array, count: number, bits: number): Promise<void>;
+  words(source: Words, count: number, bits: number): Promise<void>;
   /** The first `bytes` bytes of `source`. */
   raw(source: Uint8Array, bytes: number): void;
   /** `number` bit planes of `count` bits that lie side by side in `block`. */
@@ -21,7 +29,7 @@ export interface PayloadWriter {
   done(): Uint8Array;
 }
 
-export function payloadWriter(context: StepContext, bytes: number): PayloadWriter {
+export function payloadWriter(context: Hands, bytes: number): PayloadWriter {
   const payload = context.memory.bytes(bytes + 16);
   let at = 0;
   return {
@@ -29,7 +37,7 @@ export function payloadWriter(context: StepContext, bytes: number): PayloadWrite
       const from = at;
       at += packedBytes(count, bits);
       if (count > 0 && bits > 0)
-        await context.compute.run('packWords', [payload.subarray(from), source, bits], count, {
+        await runWords(context.compute, 'pack', source, [payload.subarray(from), source, bits], count, {
           grain: 128,
           costPerItem: nanosecondsPerWord,
         });
@@ -52,14 +60,14 @@ export function payloadWriter(context: StepContext, bytes: number): PayloadWrite
 
 /** Reads the parts of a payload, in the order they were written. */
 export interface PayloadReader {
-  words(target: Int32Array, count: number, bits: number): Promise<void>;
+  words(target: Words, count: number, bits: number): Promise<void>;
   raw(target: Uint8Array, bytes: number): void;
   /** `number` bit planes of `count` bits, to lie side by side in `block`; padding bits are 0. */
   planes(block: Uint8Array, number: number, count: number): void;
   free(): void;
 }
 
-export function payloadReader(context: StepContext, payload: Uint8Array): PayloadReader {
+export function payloadReader(context: Hands, payload: Uint8Array): PayloadReader {
   const source = context.memory.bytes(payload.length + 16);
   source.set(onWordBoundary(payload));
   let at = 0;
@@ -68,7 +76,7 @@ export function payloadReader(context: StepContext, payload: Uint8Array): Payloa
       const from = at;
       at += packedBytes(count, bits);
       if (count > 0 && bits > 0)
-        await context.compute.run('unpackWords', [target, source.subarray(from), bits], count, {
+        await runWords(context.compute, 'unpack', target, [target, source.subarray(from), bits], count, {
           grain: 128,
           costPerItem: nanosecondsPerWord,
         });

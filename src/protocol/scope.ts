@@ -3,6 +3,7 @@ import type { Compute, HeapArray } from '../kernel/compute.js';
 
 export interface Scope {
   words(length: number): Int32Array;
+  longs(length: number): BigInt64Array;
   bytes(length: number): Uint8Array;
   /** Frees arrays of this scope early; small ones wait for the end. */
   free(...arrays: HeapArray[]): void;
@@ -47,6 +48,12 @@ export function createScope(compute: Compute): Scope {
       if (4 * length > slabbedBytes) return own(compute.words(length));
       const { buffer, offset } = cut(4 * length);
       return new Int32Array(buffer, offset, length);
+    },
+    longs(length) {
+      check();
+      if (8 * length > slabbedBytes) return own(compute.longs(length));
+      const { buffer, offset } = cut(8 * length);
+      return new BigInt64Array(buffer, offset, length);
     },
     bytes(length) {
       check();

@@ -1,34 +1,63 @@
 // A protocol suite: the operations of one protocol, one for every kind of step, and its two ends. Suites are interchangeable.
-import type { Step } from '../model/program.js';
+import { UsageError } from '../errors.js';
+import type { Words } from '../kernel/compute.js';
+import type { Program, Step } from '../model/program.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from './operation.js';
 
 /** One operation for every kind of step. */
-export type OperationTable = { readonly [K in Step['kind']]: Operation<Extract<Step, { kind: K }>, never, never, never> };
+export type OperationTable = { readonly [K in Step['kind']]: Operation<Extract<Step, { kind: K }>, never, never, never, Words> };
 
 export interface Suite {
   readonly name: string;
   readonly operations: OperationTable;
   readonly ends: Ends;
+  /** Whether B is drawn once a loaded model, and the client gets D = W - B of every layer when a session opens. */
+  readonly reusesWeights: boolean;
+  /** Why this suite cannot run a program; undefined where it can. */
+  refuses(program: Program): string | undefined;
 }
 
-/** How a picture goes in and a result comes out. `M` is what the client keeps from offline to online. */
+/**
+ * How a picture goes in and a result comes out. Masks are what the client keeps from offline to online. In each function the party whose
+ * it is stands first in its description.
+ */
 export interface Ends {
   inputMessages(environment: CostEnvironment): MessageSize[];
   outputMessages(environment: CostEnvironment): MessageSize[];
-  drawInputMask(context: StepContext, peer: 'client' | 'provider'): Promise<Int32Array>;
-  sendInput(context: StepContext, encoded: Int32Array, mask: Int32Array): Promise<void>;
-  /** Instead of sendInput. */
-  giveUpInput(context: StepContext): void;
-  /** False when the client gave up. */
-  receiveInput(context: StepContext): Promise<boolean>;
-  drawOutputMask(context: StepContext): Promise<Int32Array>;
-  dealOutput(context: StepContext): Promise<void>;
-  receiveOutputShift(context: StepContext): Promise<Int32Array | undefined>;
-  sendOutput(context: StepContext, delta: Int32Array | undefined): Promise<void>;
-  receiveOutput(context: StepContext, mask: Int32Array): Promise<Int32Array>;
+  /** Client and provider, offline. `peer` is the other of the two. */
+  drawInputMask(context: StepContext<Words>, peer: 'client' | 'provider'): Promise<Words>;
+  /** Client, online. */
+  sendInput(context: StepContext<Words>, encoded: Words, mask: Words): Promise<void>;
+  /** Client, instead of sendInput. */
+  giveUpInput(context: StepContext<Words>): void;
+  /** Server, online: false when the client gave up. */
+  receiveInput(context: StepContext<Words>): Promise<boolean>;
+  /** Provider, online: false when the client gave up. Only in suites where the provider takes part online. */
+  joinOnline?(context: StepContext<Words>): Promise<boolean>;
+  /** Client, offline. */
+  drawOutputMask(context: StepContext<Words>): Promise<Words>;
+  /** Provider, offline. */
+  dealOutput(context: StepContext<Words>): Promise<void>;
+  /** Server, offline. */
+  receiveOutputShift(context: StepContext<Words>): Promise<Words | undefined>;
+  /** Server, online. */
+  sendOutput(context: StepContext<Words>, shift: Words | undefined): Promise<void>;
+  /** Client, online: the result in plain ring words, sign-extended. */
+  receiveOutput(context: StepContext<Words>, mask: Words): Promise<Words>;
 }
 
 /** The operation of a step, with its material untyped: what the interpreter works with. */
-export function operationOf(suite: Suite, step: Step): Operation<Step> {
-  return suite.operations[step.kind] as unknown as Operation<Step>;
+export function operationOf(suite: Suite, step: Step): Operation<Step, unknown, unknown, unknown, Words> {
+  return suite.operations[step.kind] as unknown as Operation<Step, unknown, unknown, unknown, Words>;
+}
+
+/** Throws UsageError where a suite cannot run a program. */
+export function checkSuite(suite: Suite, program: Program): void {
+  const reason = suite.refuses(program);
+  if (reason !== undefined)
+    throw new UsageError(`the ${suite.name} suite ${reason}`, {
+      code: 'suite-refuses',
+      where: '--suite',
+      hint: 'compile the model again with another --ring, or choose another --suite',
+    });
 }

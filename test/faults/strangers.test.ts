@@ -22,8 +22,8 @@ afterAll(() => trials.network.close());
 const text = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 const frame = (name: number, payload: Uint8Array, step = 0) => encodeFrame({ inference: 0, step, name }, payload, 'setup', 0);
 const hello = (value: unknown) => frame(setupNames.hello, text(value));
-const clientHello = { version: 1, suite: 'masked' };
-const serverHello = { version: 1, role: 'server', suite: 'masked', publicKey: '11'.repeat(32) };
+const clientHello = { version: 2, suite: 'masked', publicKey: '22'.repeat(32) };
+const serverHello = { version: 2, role: 'server', suite: 'masked', publicKey: '11'.repeat(32) };
 /** To a server, then to a provider: a hello each understands. */
 const hellos = { server: clientHello, provider: serverHello } as const;
 type Target = keyof typeof hellos;
@@ -64,7 +64,7 @@ const misdeeds: readonly (readonly [what: string, misdeed: Misdeed, code: string
   ['a hello of another kind', (s) => s.send(hello([1, 2])), 'version'],
   ['a hello nested a hundred thousand deep', (s) => s.send(frame(setupNames.hello, new Uint8Array(200_000).fill(0x5b))), 'bad-hello'],
   ['a hello with fields of its own', (s, to) => s.send(hello({ ...hellos[to], extra: 1 })), 'bad-hello'],
-  ['another version', (s, to) => s.send(hello({ ...hellos[to], version: 2 })), 'version'],
+  ['another version', (s, to) => s.send(hello({ ...hellos[to], version: 1 })), 'version'],
   ['another suite', (s, to) => s.send(hello({ ...hellos[to], suite: 'toString' })), 'unknown-suite'],
   [
     'a second hello',
@@ -150,7 +150,7 @@ describe('a session that is taken', () => {
     expect(id).toMatch(/^[0-9a-f]{32}$/);
     for (const session of [id, '0'.repeat(32)]) {
       const { reason } = await trespass('provider', (s) =>
-        s.send(hello({ version: 1, role: 'client', session, publicKey: '22'.repeat(32), hash: '33'.repeat(32) })),
+        s.send(hello({ version: 2, role: 'client', session, publicKey: '22'.repeat(32), hash: '33'.repeat(32) })),
       );
       expect(reason).toMatch(/no such session/);
     }

@@ -3,8 +3,8 @@
 import { maxPoolPasses } from '../../src/kernel/geometry.js';
 import type { MaxPoolStep, Program, ReluStep } from '../../src/model/program.js';
 import { type ComparisonPlan, planComparison } from '../../src/protocol/masked/plan.js';
+import { sealedTensors } from '../../src/protocol/masked/states.js';
 import { messageNames } from '../../src/protocol/messages.js';
-import { sealedTensors } from '../../src/protocol/states.js';
 
 /** A run of `count` items of `bits` bits, one every `stride` bits. */
 export interface Part {

@@ -63,7 +63,9 @@ export async function runTraced(setting: Setting, images: readonly Int32Array[],
   const [keyClient, keyServer] = [randomBytes(16), randomBytes(16)];
   const packed = (words: readonly Int32Array[]) =>
     differenceTable(compute, program, (_, position) => Promise.resolve(packWords(words[position]!, program.ringBits)));
-  const b = linearSteps(program).map((step, i) => weights.layers[step.weights]!.weights.map((w, j) => w - difference[i]![j]!));
+  const b = linearSteps(program).map((step, i) =>
+    Int32Array.from(weights.layers[step.weights]!.weights as Int32Array, (w, j) => w - difference[i]![j]!),
+  );
   const tables = [await packed(difference), await serverTable(compute, program, weights), await packed(b)] as const;
   const state = (role: Role, channels: PartyState['channels'], streams: PartyState['streams'], table: WeightTable) =>
     partyState(role, masked, program, compute, channels, streams, table);
@@ -108,7 +110,7 @@ async function asClient(inference: Inference, encoded: Int32Array): Promise<Int3
   const outputMask = await ends.drawOutputMask(inference.end(1, 'offline', 0).context);
   await ends.sendInput(inference.end(0, 'online', 0).context, encoded, inputMask);
   await inference.steps('online', 0);
-  return ends.receiveOutput(inference.end(1, 'online', 0).context, outputMask);
+  return (await ends.receiveOutput(inference.end(1, 'online', 0).context, outputMask)) as Int32Array;
 }
 
 async function asServer(inference: Inference): Promise<void> {

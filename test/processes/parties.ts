@@ -152,7 +152,7 @@ export function tolerance({ program, weights }: Compiled): number {
       for (let row = 0; row < bias.length; row++)
         most = Math.max(
           most,
-          words.subarray(row * each, (row + 1) * each).reduce((sum, w) => sum + Math.abs(w), 0),
+          Array.from(words.subarray(row * each, (row + 1) * each), Number).reduce((sum, w) => sum + Math.abs(w), 0),
         );
       error[step.output] = of(step.input) * most;
     } else if (step.kind === 'relu' || step.kind === 'truncate') {

@@ -63,8 +63,9 @@ export async function runSmall(
   input: readonly number[],
   batch = 1,
   record: (message: Received) => void = () => {},
+  suite = 'masked',
 ): Promise<number[]> {
-  const local = await openLocalSession({ compute, program, weights, wrap: recording(record) });
+  const local = await openLocalSession({ compute, program, weights, suite, wrap: recording(record) });
   try {
     const { outputs } = await local.client.infer(Float32Array.from(input), batch);
     return outputs.flatMap((values) => [...values]);

@@ -29,7 +29,7 @@ async function outcomes(program: ReturnType<typeof programOf>, values: readonly 
   const secure = await runSmall(compute, program, noWeights, input);
   const random = createSequence(5);
   const { output } = await simulate(compute, program, noWeights, Int32Array.from(input), 1, { random });
-  return { secure, simulated: Array.from(output) };
+  return { secure, simulated: Array.from(output, Number) };
 }
 
 /** A spread of six standard deviations around the share `p` of independent trials: 2 in 10⁹ fall outside. */

@@ -30,7 +30,8 @@ export function estimateCommand(): Command {
         const pictures = options.data === undefined ? undefined : await openPictures([], options, task.output, source.description);
         const compute = await openCompute(task, options.threads);
         const { compiled, summary } = await openModel(source, options, task, compute, pictures);
-        const costs = Object.entries(suites).map(([name, suite]): [string, SuiteEstimate] => {
+        const able = Object.entries(suites).filter(([, suite]) => suite.refuses(compiled.program) === undefined);
+        const costs = able.map(([name, suite]): [string, SuiteEstimate] => {
           const { offline, online } = estimate(compiled.program, suite, options.batch);
           const seconds = Object.fromEntries(
             namedNetworks.map(([profile, network]) => [profile, transportSeconds(offline, network) + transportSeconds(online, network)]),

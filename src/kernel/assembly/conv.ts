@@ -17,7 +17,7 @@ const panelsAt: usize = 512;
 
 /** A geometry as linear.ts writes it, in 32-bit words. Channels are those of one group. */
 @unmanaged
-class Geometry {
+export class Geometry {
   inputChannels: i32;
   inputHeight: i32;
   inputWidth: i32;

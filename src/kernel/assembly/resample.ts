@@ -62,3 +62,25 @@ export function resampleFloats(
     }
   }
 }
+
+/** As resampleWords, on 64-bit words with 32-bit weights. */
+export function resampleLongs(
+  dst: usize, src: usize, positions: usize, weights: usize,
+  taps: i32, length: i32, inputLength: i32, inner: i32,
+  begin: i32, end: i32,
+): void {
+  for (let row = begin; row < end; row++) {
+    const outer = row / length;
+    const table = <usize>((row - outer * length) * taps) << 2;
+    const from = src + (<usize>outer * <usize>inputLength * <usize>inner << 3);
+    const to = dst + (<usize>row * <usize>inner << 3);
+    for (let t = 0; t < taps; t++) {
+      const w = <i64>load<i32>(weights + table + (<usize>t << 2));
+      const at = from + (<usize>load<i32>(positions + table + (<usize>t << 2)) * <usize>inner << 3);
+      for (let i = 0; i < inner; i++) {
+        const o = <usize>i << 3;
+        store<i64>(to + o, (t == 0 ? 0 : load<i64>(to + o)) + load<i64>(at + o) * w);
+      }
+    }
+  }
+}

@@ -75,7 +75,7 @@ export function scaleWords(dst: usize, a: usize, factor: i32, begin: i32, end: i
 }
 
 /** dst[i] = dst[i] * factors[i % period] */
-export function multiplyPeriodic(dst: usize, factors: usize, period: i32, begin: i32, end: i32): void {
+export function multiplyPeriodicWords(dst: usize, factors: usize, period: i32, begin: i32, end: i32): void {
   for (let i = begin; i < end; i++) {
     const o = <usize>i << 2;
     store<i32>(dst + o, load<i32>(dst + o) * load<i32>(factors + (<usize>(i % period) << 2)));

@@ -8,6 +8,7 @@
 import { messageNames } from '../messages.js';
 import type { CostEnvironment, MessageSize, StepContext } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
+import { isSealed } from './states.js';
 
 const maskPart = 0;
 
@@ -23,7 +24,7 @@ export function inputMessages(environment: CostEnvironment): MessageSize[] {
 export function outputMessages(environment: CostEnvironment): MessageSize[] {
   const bytes = outputBytes(environment);
   const online: MessageSize = { phase: 'online', link: 'server>client', name: messageNames.output, bytes };
-  if (!environment.isSealed(environment.program.output)) return [online];
+  if (!isSealed(environment, environment.program.output)) return [online];
   return [{ phase: 'offline', link: 'provider>server', name: messageNames.correlation, bytes }, online];
 }
 
@@ -73,7 +74,7 @@ export async function receiveInput(context: StepContext): Promise<boolean> {
 export async function drawOutputMask(context: StepContext): Promise<Int32Array> {
   const { output } = context.program;
   const mask = context.memory.words(context.elements(output));
-  if (context.isSealed(output)) await context.draw('provider', maskPart, mask);
+  if (isSealed(context, output)) await context.draw('provider', maskPart, mask);
   else mask.set(context.value(output));
   return mask;
 }
@@ -81,7 +82,7 @@ export async function drawOutputMask(context: StepContext): Promise<Int32Array> 
 /** Provider, offline: delta for a sealed output. */
 export async function dealOutput(context: StepContext): Promise<void> {
   const { output, ringBits } = context.program;
-  if (!context.isSealed(output)) return;
+  if (!isSealed(context, output)) return;
   const delta = context.memory.words(context.elements(output));
   await context.draw('client', maskPart, delta);
   await context.compute.run('subWords', [delta, delta, context.value(output)], delta.length, { grain: 32 });
@@ -93,7 +94,7 @@ export async function dealOutput(context: StepContext): Promise<void> {
 /** Server, offline: delta, or nothing. */
 export async function receiveOutputShift(context: StepContext): Promise<Int32Array | undefined> {
   const { output, ringBits } = context.program;
-  if (!context.isSealed(output)) return undefined;
+  if (!isSealed(context, output)) return undefined;
   const message = payloadReader(context, await context.receive('provider', messageNames.correlation, outputBytes(context)));
   const delta = context.memory.words(context.elements(output));
   await message.words(delta, delta.length, ringBits);

@@ -8,6 +8,7 @@ import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
 import type { MaxPoolStep, ReluStep } from '../../model/program.js';
 import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
 import { relu } from './relu.js';
+import { isSealed } from './states.js';
 
 /** One round: how many differences are compared at once. */
 interface Round {
@@ -34,7 +35,7 @@ function roundStep(step: MaxPoolStep): ReluStep {
 }
 
 function roundEnvironment(environment: CostEnvironment, round: Round): CostEnvironment {
-  return { program: environment.program, batch: environment.batch, isSealed: () => true, elements: () => pairs(round) };
+  return { program: environment.program, batch: environment.batch, elements: () => pairs(round) };
 }
 
 interface Nested {
@@ -129,7 +130,7 @@ async function clientOffline(context: StepContext, step: MaxPoolStep): Promise<u
     materials.push(await relu.client.offline(own.context, roundStep(step)));
     return own.output();
   };
-  if (context.isSealed(step.input)) {
+  if (isSealed(context, step.input)) {
     for (const [index, round] of roundsOf(step, context.batch).entries()) await play(round, index);
   } else await tournament(context, step, play);
   return materials;

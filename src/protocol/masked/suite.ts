@@ -1,4 +1,5 @@
 // The `masked` suite: the default protocol. One line an operation.
+import { isLong } from '../../ring/words.js';
 import type { Suite } from '../suite.js';
 import * as ends from './ends.js';
 import { linear } from './linear.js';
@@ -10,5 +11,7 @@ import { truncate } from './truncate.js';
 export const masked: Suite = {
   name: 'masked',
   operations: { linear, relu, truncate, maxpool, sumpool, resample, add, concat, view } as unknown as Suite['operations'],
-  ends,
+  ends: ends as unknown as Suite['ends'],
+  reusesWeights: true,
+  refuses: ({ ringBits }) => (isLong(ringBits) ? `computes in rings of 16 to 32 bits, and this program's has ${ringBits}` : undefined),
 };

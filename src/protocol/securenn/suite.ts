@@ -1,0 +1,34 @@
+// The `securenn` suite: additive shares between client and server, with a provider that also takes part online (SecureNN, Wagh et al. 2019,
+// with the savings of Porthos, Kumar et al. 2020). One line an operation.
+import type { Program } from '../../model/program.js';
+import type { OperationTable, Suite } from '../suite.js';
+import * as ends from './ends.js';
+import { linear, type WeightMasks } from './linear.js';
+import { add, concat, resample, sumpool, view } from './local.js';
+import { localTruncation, truncate } from './truncate.js';
+
+function operations(masks: WeightMasks): OperationTable {
+  return { linear: linear(masks), truncate: truncate(localTruncation), sumpool, resample, add, concat, view } as unknown as OperationTable;
+}
+
+const missing = (table: OperationTable, program: Program): string | undefined =>
+  program.steps.map((step) => step.kind).find((kind) => !(kind in table));
+
+function suite(name: string, masks: WeightMasks): Suite {
+  const table = operations(masks);
+  return {
+    name,
+    operations: table,
+    ends,
+    reusesWeights: masks === 'reusable',
+    refuses(program) {
+      const kind = missing(table, program);
+      return kind === undefined ? undefined : `has no ${kind} yet`;
+    },
+  };
+}
+
+export const securenn = suite('securenn', 'reusable');
+
+/** The same with linear layers whose weights are masked anew for every inference. */
+export const securennBeaver = suite('securenn-beaver', 'beaver');

@@ -1,0 +1,97 @@
+// Truncation of shares x = x_c + x_s by f bits, as a step of its own and at the end of others (relu.ts).
+//
+// `local` (SecureML, Mohassel and Zhang 2017, section 4.1): the client shifts its share, the server the negative of its own. The result is
+// floor(x / 2^f) or one unit more, but for a probability of |x| / 2^k an element, with which it is off by 2^(k-f): below 2^-30 where k = 64
+// and |x| < 2^34, and once in 64 elements where k = 32 and |x| is near 2^26. No messages.
+//
+// `exact` (a slack bit, Escudero et al., Crypto 2020, section 5): the value is opened to the server under a mask R = R_c + R_s that neither
+// of the two knows; floor(x / 2^f) or one unit more, always, for |x| < 2^(k-2).
+//   u = x + 2^(k-2) + R;  A = (u >> f) - 2^(k-2-f);  b = 1 - msb(u);  trunc(x) = A - (R >> f) + 2^(k-f) b msb(R)
+//   offline  client and provider draw R_c, h_c (k bits) and t_c; server and provider draw R_s
+//            provider > server: h_s = (R >> f) - h_c (k bits) and t_s = msb(R) - t_c (f bits)
+//   online   client > server: x_c + R_c; server > client: b.   Client: -h_c + 2^(k-f) b t_c. Server: A - h_s + 2^(k-f) b t_s.
+// Simulators: the server sees x + R, padded by R_c, and h_s, t_s, padded by h_c, t_c: uniform words. The client sees b, a bit of a value
+// under R_s, which it lacks: a fresh uniform u gives it.
+import type { Words } from '../../kernel/compute.js';
+import type { TruncateStep } from '../../model/program.js';
+import { ringWords, runWords } from '../../ring/words.js';
+import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
+
+/** What relu.ts and the step of its own see of a way to truncate `count` words by `bits` bits. Once a step and inference. */
+export interface Truncation {
+  messages(environment: CostEnvironment, count: number, bits: number): MessageSize[];
+  /** Messages in a row. */
+  rounds(bits: number): number;
+  readonly client: TruncationPart;
+  readonly server: TruncationPart;
+  readonly provider: Pick<TruncationPart, 'offline'>;
+}
+
+export interface TruncationPart {
+  /** What `online` needs; before any input exists. */
+  offline(context: StepContext<Words>, count: number, bits: number): Promise<TruncationMaterial | undefined>;
+  /** Truncates a share in place. */
+  online(context: StepContext<Words>, share: Words, bits: number, material: TruncationMaterial | undefined): Promise<void>;
+}
+
+/** A party's shares for one truncation; none for the local one. */
+export interface TruncationMaterial {
+  readonly mask: Words;
+  readonly high: Words;
+  readonly carry: Words;
+}
+
+const nothing = async () => undefined;
+
+async function negate(context: StepContext<Words>, share: Words): Promise<void> {
+  await runWords(context.compute, 'scale', share, [share, share, -1], share.length);
+}
+
+async function shift(context: StepContext<Words>, share: Words, bits: number): Promise<void> {
+  await runWords(context.compute, 'shift', share, [share, share, context.program.ringBits, bits], share.length);
+}
+
+export const localTruncation: Truncation = {
+  messages: () => [],
+  rounds: () => 0,
+  client: {
+    offline: nothing,
+    async online(context, share, bits) {
+      if (bits > 0) await shift(context, share, bits);
+    },
+  },
+  server: {
+    offline: nothing,
+    async online(context, share, bits) {
+      if (bits === 0) return;
+      await negate(context, share);
+      await shift(context, share, bits);
+      await negate(context, share);
+    },
+  },
+  provider: { offline: nothing },
+};
+
+/** A step that truncates: a share of the input is copied, as others may read it too. */
+export function truncate(
+  truncation: Truncation,
+): Operation<TruncateStep, TruncationMaterial | undefined, TruncationMaterial | undefined, void, Words> {
+  const part = (own: TruncationPart) => ({
+    offline: (context: StepContext<Words>, step: TruncateStep) => own.offline(context, context.elements(step.input), step.truncateBits),
+    async online(context: StepContext<Words>, step: TruncateStep, material: TruncationMaterial | undefined) {
+      const share = ringWords(context.memory, context.program.ringBits, context.elements(step.input));
+      await runWords(context.compute, 'scale', share, [share, context.value(step.input), 1], share.length);
+      await own.online(context, share, step.truncateBits, material);
+      context.give(step.output, share);
+    },
+  });
+  return {
+    messages: (step, environment) => truncation.messages(environment, environment.elements(step.input), step.truncateBits),
+    rounds: (step) => truncation.rounds(step.truncateBits),
+    client: part(truncation.client),
+    server: part(truncation.server),
+    provider: {
+      offline: async (context, step) => void (await truncation.provider.offline(context, context.elements(step.input), step.truncateBits)),
+    },
+  };
+}
