@@ -40,11 +40,10 @@ function transcript({ messages }: Run): Record<string, string[]> {
   return links;
 }
 
-const names = Object.keys(suites);
+const { program, weights } = smallNetwork(8, 4);
+const able = Object.keys(suites).filter((name) => suites[name]!.refuses(program) === undefined);
 
-describe.each(names)('the dry twin of %s', (name) => {
-  const { program, weights } = smallNetwork(8, 4);
-
+describe.each(able)('the dry twin of %s', (name) => {
   it.each([1, 3])('moves the same messages in the same order of dependence, batch %d', async (batch) => {
     addDrySuites();
     const real = await record(program, weights, name, batch);
