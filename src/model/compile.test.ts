@@ -215,7 +215,7 @@ describe('program.bin', () => {
   };
   // biome-ignore lint/suspicious/noExplicitAny: the point is to write what the types forbid
   const changes: readonly [string, (p: any) => void][] = [
-    ['a ring of 48 bits', (p) => (p.ringBits = 64)],
+    ['a ring of 48 bits', (p) => (p.ringBits = 48)],
     ['an unknown field', (p) => (p.extra = 1)],
     ['an unknown step', (p) => (p.steps[0].kind = 'exec')],
     ['a tensor of 2^40 elements', (p) => (p.tensors[1].shape = [2 ** 20, 2 ** 20])],
