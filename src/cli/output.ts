@@ -20,7 +20,8 @@ export interface Output extends OutputOptions {
 }
 
 export interface Progress {
-  update(done: number): void;
+  /** @param detail what else there is to say at this point. */
+  update(done: number, detail?: string): void;
   end(): void;
 }
 
@@ -45,23 +46,27 @@ export function createOutput(options: OutputOptions): Output {
 
 function bar(title: string, total: number): Progress {
   const display = new SingleBar(
-    { format: `${title} {bar} {value}/{total} · {eta_formatted} left`, stream: process.stderr, clearOnComplete: true, hideCursor: true },
+    { format: `${title} {bar} {value}/{total} · {eta_formatted} left{detail}`, stream: process.stderr, clearOnComplete: true, hideCursor: true },
     Presets.shades_classic,
   );
-  display.start(total, 0);
-  return { update: (done) => display.update(done), end: () => display.stop() };
+  display.start(total, 0, { detail: '' });
+  const after = (detail: string | undefined): string => (detail === undefined ? '' : ` · ${detail}`);
+  return { update: (done, detail) => display.update(done, { detail: after(detail) }), end: () => display.stop() };
 }
 
 function plainLines(title: string, total: number): Progress {
   const start = performance.now();
   let last = start;
+  // Work that goes on from an earlier run begins in the middle: only what was done since then says how fast it goes.
+  let begun: number | undefined;
   return {
-    update: (done) => {
+    update: (done, detail) => {
+      begun ??= Math.max(0, done - 1);
       const now = performance.now();
-      if (now - last < plainIntervalSeconds * 1000 || done === 0) return;
+      if (now - last < plainIntervalSeconds * 1000 || done === begun) return;
       last = now;
-      const left = ((now - start) / 1000 / done) * (total - done);
-      process.stderr.write(`${title}: ${done} of ${total}, about ${formatSeconds(left)} left\n`);
+      const left = ((now - start) / 1000 / (done - begun)) * (total - done);
+      process.stderr.write(`${title}: ${done} of ${total}, about ${formatSeconds(left)} left${detail === undefined ? '' : ` · ${detail}`}\n`);
     },
     end: () => {},
   };

@@ -41,6 +41,8 @@ export interface Dataset {
   readonly ignore?: number;
   /** Input tensors of pictures [start, start + count), batch × planes × height × width. */
   read(start: number, count: number): Promise<Float32Array>;
+  /** One picture as it was read, before preprocessing; a float tensor where the set holds those. */
+  item(index: number): Promise<Picture | Tensor>;
   /** Segmentation: class of every pixel of one picture, height × width. */
   annotation?(index: number): Promise<Uint8Array>;
 }
@@ -162,7 +164,7 @@ async function open(source: Source, stated: Preprocessing | undefined, options: 
   const first = await source.item(0);
   const preprocessing = stated ?? plainPreprocessing('values' in first ? first.shape[0] : first.channels);
   const shape = shapeOf(first, preprocessing);
-  const tensor = async (index: number): Promise<Float32Array> => {
+  const checked = async (index: number): Promise<Picture | Tensor> => {
     const item = index === 0 ? first : await source.item(index);
     const itemShape = shapeOf(item, preprocessing);
     if (itemShape.some((size, axis) => size !== shape[axis])) {
@@ -172,6 +174,10 @@ async function open(source: Source, stated: Preprocessing | undefined, options: 
         'Set "resize" and "crop".',
       );
     }
+    return item;
+  };
+  const tensor = async (index: number): Promise<Float32Array> => {
+    const item = await checked(index);
     return 'values' in item ? item.values : preprocess(item, preprocessing, source.names[index]);
   };
   return {
@@ -187,6 +193,7 @@ async function open(source: Source, stated: Preprocessing | undefined, options: 
       for (let i = 0; i < length; i++) out.set(await tensor(start + i), (out.length / length) * i);
       return out;
     },
+    item: checked,
     ...annotations(source, preprocessing, where),
   };
 }
@@ -202,6 +209,30 @@ function annotations(source: Source, preprocessing: Preprocessing, where: string
     throw badData(where, 'annotated pictures cannot be resized or cropped', 'Scale pictures and annotations beforehand.');
   }
   return { annotation: async (index) => (await read(index)).pixels };
+}
+
+/** Some of a data set's pictures, in the order of `indices`. */
+export function selectPictures(dataset: Dataset, indices: readonly number[]): Dataset {
+  const { labels, annotation } = dataset;
+  const size = dataset.shape.reduce((product, length) => product * length, 1);
+  const at = (index: number): number => {
+    const found = indices[index];
+    if (found === undefined) throw new RangeError(`picture ${index} of ${indices.length}`);
+    return found;
+  };
+  return {
+    ...dataset,
+    count: indices.length,
+    names: indices.map((index) => dataset.names[index] as string),
+    ...(labels === undefined ? {} : { labels: indices.map((index) => labels[index] as number) }),
+    read: async (start, count) => {
+      const out = new Float32Array(count * size);
+      for (let i = 0; i < count; i++) out.set(await dataset.read(at(start + i), 1), i * size);
+      return out;
+    },
+    item: (index) => dataset.item(at(index)),
+    ...(annotation === undefined ? {} : { annotation: (index: number) => annotation(at(index)) }),
+  };
 }
 
 /** The tensors of a data set in batches of at most `size`, in order. */

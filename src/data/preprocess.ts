@@ -42,14 +42,32 @@ export function sizeAfter(preprocessing: Preprocessing, height: number, width: n
  * @throws DataError ("picture-too-small") when the crop does not fit in the resized picture.
  */
 export function preprocess(picture: Picture, preprocessing: Preprocessing, name = 'picture'): Float32Array {
+  const scaled = toScale(picture, preprocessing);
+  const cut = centredCut(scaled, preprocessing, name);
+  return normalise(scaled.pixels, scaled, cut, preprocessing);
+}
+
+/** The picture with the channels the network reads, its shorter side resized: what is cut and normalised afterwards. */
+export function toScale(picture: Picture, preprocessing: Preprocessing): Picture {
   const coloured = preprocessing.channels === 'gray' ? toGrey(picture) : toColour(picture);
-  let { width, height } = coloured;
-  let pixels = coloured.pixels;
-  if (preprocessing.resize !== undefined) {
-    const [newHeight, newWidth] = resizedSize(height, width, preprocessing.resize);
-    pixels = resizeBilinear(coloured, newWidth, newHeight).pixels;
-    [height, width] = [newHeight, newWidth];
-  }
+  if (preprocessing.resize === undefined) return coloured;
+  const [height, width] = resizedSize(coloured.height, coloured.width, preprocessing.resize);
+  return resizeBilinear(coloured, width, height);
+}
+
+/** A rectangle of a picture, in pixels. */
+export interface Cut {
+  readonly top: number;
+  readonly left: number;
+  readonly height: number;
+  readonly width: number;
+}
+
+/**
+ * The square in the middle that preprocessing cuts out, or the whole picture.
+ * @throws DataError ("picture-too-small") when it does not fit.
+ */
+export function centredCut({ width, height }: Picture, preprocessing: Preprocessing, name: string): Cut {
   const cropHeight = preprocessing.crop ?? height;
   const cropWidth = preprocessing.crop ?? width;
   if (cropHeight > height || cropWidth > width) {
@@ -62,23 +80,27 @@ export function preprocess(picture: Picture, preprocessing: Preprocessing, name 
   // Pillow's and torchvision's centre: half pixels go to the even side, as Python's round() does.
   const top = roundHalfEven((height - cropHeight) / 2);
   const left = roundHalfEven((width - cropWidth) / 2);
-  return normalise(pixels, { width, channels: coloured.channels }, { top, left, height: cropHeight, width: cropWidth }, preprocessing);
+  return { top, left, height: cropHeight, width: cropWidth };
+}
+
+/** The value each of a plane's 256 samples is fed as: (sample / 255 − mean) / std. */
+export function planeTable(preprocessing: Preprocessing, plane: number): Float32Array {
+  const mean = preprocessing.mean[preprocessing.mean.length === 1 ? 0 : plane] ?? 0;
+  const std = preprocessing.std[preprocessing.std.length === 1 ? 0 : plane] ?? 1;
+  return Float32Array.from({ length: 256 }, (_, value) => (value / 255 - mean) / std);
 }
 
 function normalise(
   pixels: Uint8Array,
   picture: { readonly width: number; readonly channels: 1 | 3 },
-  cut: { readonly top: number; readonly left: number; readonly height: number; readonly width: number },
+  cut: Cut,
   preprocessing: Preprocessing,
 ): Float32Array {
   const planes = planesOf(preprocessing);
   const area = cut.height * cut.width;
   const out = new Float32Array(planes * area);
-  const table = new Float32Array(256);
   for (let plane = 0; plane < planes; plane++) {
-    const mean = preprocessing.mean[preprocessing.mean.length === 1 ? 0 : plane] ?? 0;
-    const std = preprocessing.std[preprocessing.std.length === 1 ? 0 : plane] ?? 1;
-    for (let value = 0; value < 256; value++) table[value] = (value / 255 - mean) / std;
+    const table = planeTable(preprocessing, plane);
     const sample = preprocessing.channels === 'bgr' ? 2 - plane : plane;
     let to = plane * area;
     for (let y = 0; y < cut.height; y++) {
