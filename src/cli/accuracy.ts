@@ -18,10 +18,13 @@ export function metricOf(dataset: Dataset, where: string): Metric {
   throw new DataError('the validation pictures have no labels', { code: 'no-labels', where, hint });
 }
 
-/** The score of a network on a whole set, from 0 to 1. `signal` ends it early. */
-export async function scoreOf(dataset: Dataset, classes: number, predict: Predict, signal: AbortSignal): Promise<number> {
+/**
+ * The score of a network on a whole set, from 0 to 1. `signal` ends it early.
+ * @param outputs scores the network gives; of a map of scores only as many as the set has classes are looked at.
+ */
+export async function scoreOf(dataset: Dataset, outputs: number, predict: Predict, signal: AbortSignal): Promise<number> {
   const { labels, annotation, ignore } = dataset;
-  const confusion = annotation === undefined ? undefined : createConfusion(classes);
+  const confusion = annotation === undefined ? undefined : createConfusion(dataset.classes?.length ?? outputs);
   let right = 0;
   for await (const { start, count, images } of batches(dataset, batchSize)) {
     signal.throwIfAborted();

@@ -8,12 +8,14 @@ import { demoCommand } from './commands/demo.js';
 import { distortCommand } from './commands/distort.js';
 import { estimateCommand } from './commands/estimate.js';
 import { evaluateCommand } from './commands/evaluate.js';
+import { finetuneCommand } from './commands/finetune.js';
 import { inferCommand } from './commands/infer.js';
 import { inspectCommand } from './commands/inspect.js';
 import { providerCommand } from './commands/provider.js';
 import { runCommand } from './commands/run.js';
 import { serverCommand } from './commands/server.js';
 import { solveCommand } from './commands/solve.js';
+import { trainCommand } from './commands/train.js';
 import { exitStatusOf, writeError } from './output.js';
 import { interruptedStatus, watchInterrupts } from './task.js';
 import { packageVersion } from './version.js';
@@ -30,6 +32,8 @@ const commands = [
   evaluateCommand,
   distortCommand,
   solveCommand,
+  finetuneCommand,
+  trainCommand,
   benchCommand,
 ];
 

@@ -46,7 +46,12 @@ export function createOutput(options: OutputOptions): Output {
 
 function bar(title: string, total: number): Progress {
   const display = new SingleBar(
-    { format: `${title} {bar} {value}/{total} · {eta_formatted} left{detail}`, stream: process.stderr, clearOnComplete: true, hideCursor: true },
+    {
+      format: `${title} {bar} {value}/{total} · {eta_formatted} left{detail}`,
+      stream: process.stderr,
+      clearOnComplete: true,
+      hideCursor: true,
+    },
     Presets.shades_classic,
   );
   display.start(total, 0, { detail: '' });
@@ -66,7 +71,9 @@ function plainLines(title: string, total: number): Progress {
       if (now - last < plainIntervalSeconds * 1000 || done === begun) return;
       last = now;
       const left = ((now - start) / 1000 / (done - begun)) * (total - done);
-      process.stderr.write(`${title}: ${done} of ${total}, about ${formatSeconds(left)} left${detail === undefined ? '' : ` · ${detail}`}\n`);
+      process.stderr.write(
+        `${title}: ${done} of ${total}, about ${formatSeconds(left)} left${detail === undefined ? '' : ` · ${detail}`}\n`,
+      );
     },
     end: () => {},
   };

@@ -8,6 +8,8 @@ import { type LayerWindows, parseSpec, patchesOf, windowsOf } from '../model/spe
 export interface LoadedSpec {
   readonly patches: LayerPatches;
   readonly windows: LayerWindows;
+  /** How it was made, as the file says. */
+  readonly made: object;
   /** SHA-256 of the file. */
   readonly hash: string;
 }
@@ -26,5 +28,6 @@ export async function readSpec(path: string, modelHash: string): Promise<LoadedS
       hint: `This model's hash is ${modelHash}: make a spec for it.`,
     });
   }
-  return { patches: patchesOf(spec), windows: windowsOf(spec), hash: createHash('sha256').update(bytes).digest('hex') };
+  const hash = createHash('sha256').update(bytes).digest('hex');
+  return { patches: patchesOf(spec), windows: windowsOf(spec), made: spec.made ?? {}, hash };
 }

@@ -43,6 +43,8 @@ export interface LoaderOptions {
   readonly batchSize: number;
   readonly augmentation: Augmentation;
   readonly seed: number;
+  /** Classes of the network; annotations may have no others beside the ignored one. */
+  readonly classes: number;
   /** Decoded pictures that may stay in memory, in bytes; default 2^30. Pictures beyond it are read and decoded each time. */
   readonly memoryBytes?: number;
 }
@@ -57,7 +59,7 @@ export function createLoader(examples: Examples, options: LoaderOptions): Loader
   const batchSize = Math.min(options.batchSize, examples.count);
   const stepsPerEpoch = Math.floor(examples.count / batchSize);
   const ignoreLabel = examples.annotation === undefined ? undefined : (examples.ignore ?? outsideLabel);
-  const read = createReader(examples, options.memoryBytes ?? defaultMemoryBytes);
+  const read = createReader(examples, options.classes, options.memoryBytes ?? defaultMemoryBytes);
   const size = examples.shape.reduce((product, length) => product * length, 1);
   const buffers = [0, 1, 2].map(() => new Float32Array(batchSize * size));
   let order: { readonly epoch: number; readonly indices: Uint32Array } = { epoch: -1, indices: new Uint32Array(0) };
@@ -108,7 +110,7 @@ interface Example {
 }
 
 /** Reads examples, and keeps the first ones that come as long as there is room. */
-function createReader(examples: Examples, memoryBytes: number): (index: number) => Promise<Example> {
+function createReader(examples: Examples, classes: number, memoryBytes: number): (index: number) => Promise<Example> {
   const kept = new Map<number, Example>();
   let room = memoryBytes;
   return async (index) => {
@@ -116,20 +118,32 @@ function createReader(examples: Examples, memoryBytes: number): (index: number) 
     if (known !== undefined) return known;
     const item = await examples.item(index);
     const annotation = await examples.annotation?.(index);
-    if (annotation !== undefined && annotation.length !== sizeOfItem(item).height * sizeOfItem(item).width) {
-      const where = examples.names[index] ?? 'annotation';
-      const hint = 'Annotations have the size of their pictures.';
-      throw new DataError(`the annotation of ${where} has ${annotation.length} pixels, its picture has others`, {
-        code: 'bad-annotation',
-        where,
-        hint,
-      });
-    }
+    if (annotation !== undefined)
+      checkAnnotation(annotation, sizeOfItem(item), classes, examples.ignore, examples.names[index] ?? 'picture');
     const example = annotation === undefined ? { item } : { item, annotation };
     room -= ('values' in item ? item.values.byteLength : item.pixels.byteLength) + (annotation?.byteLength ?? 0);
     if (room >= 0) kept.set(index, example);
     return example;
   };
+}
+
+/** Throws DataError ("bad-annotation", "bad-label") for an annotation of another size, or with a class that is none. */
+function checkAnnotation(
+  annotation: Uint8Array,
+  size: { height: number; width: number },
+  classes: number,
+  ignore: number | undefined,
+  where: string,
+): void {
+  if (annotation.length !== size.height * size.width) {
+    const hint = 'Annotations have the size of their pictures.';
+    const message = `the annotation of ${where} has ${annotation.length} pixels, its picture ${size.height * size.width}`;
+    throw new DataError(message, { code: 'bad-annotation', where, hint });
+  }
+  const wrong = annotation.find((label) => label >= classes && label !== ignore);
+  if (wrong === undefined) return;
+  const hint = 'Set "ignore" in the descriptor to the class that is not learned.';
+  throw new DataError(`the annotation of ${where} has class ${wrong}, the network has ${classes}`, { code: 'bad-label', where, hint });
 }
 
 /** A new order of 0 … count − 1 for each epoch (Fisher and Yates). */

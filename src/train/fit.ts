@@ -95,7 +95,7 @@ interface State {
  * Throws TesseraError ("diverged") where the loss is no number or grows, DataError ("bad-checkpoint") for a checkpoint of another run, and
  * the signal's reason when aborted; the run can then go on from what was kept.
  */
-export async function fit(run: FitRun): Promise<Fitted> {
+export async function fitNetwork(run: FitRun): Promise<Fitted> {
   const { settings, signal } = run;
   const state = begin(run);
   const pace = { start: performance.now(), steps: 0, kept: performance.now() };

@@ -11,8 +11,9 @@ export function maxPoolsToMeans(graph: Graph): Graph {
     if (node.kind !== 'maxpool') return undefined;
     const { geometry: g } = node;
     const along = (outputs: number, stride: number, dilation: number, kernel: number, pad: number, size: number): number[] =>
-      Array.from({ length: outputs }, (_, o) =>
-        Array.from({ length: kernel }, (_, k) => o * stride + k * dilation - pad).filter((at) => at >= 0 && at < size).length,
+      Array.from(
+        { length: outputs },
+        (_, o) => Array.from({ length: kernel }, (_, k) => o * stride + k * dilation - pad).filter((at) => at >= 0 && at < size).length,
       );
     const rows = along(g.outputHeight, g.strideY, g.dilationY, g.kernelHeight, g.padTop, g.inputHeight);
     const columns = along(g.outputWidth, g.strideX, g.dilationX, g.kernelWidth, g.padLeft, g.inputWidth);

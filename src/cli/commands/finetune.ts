@@ -1,0 +1,234 @@
+// tessera finetune: trains a network under a spec (or with cheaper layers in place of others) until it is nearly as right as before.
+import { createHash } from 'node:crypto';
+import { type Command, InvalidArgumentError, Option } from 'commander';
+import { UsageError } from '../../errors.js';
+import type { Compute } from '../../kernel/compute.js';
+import { compileGraph } from '../../model/compile.js';
+import { forward } from '../../model/forward.js';
+import type { Graph } from '../../model/graph.js';
+import { readGraph } from '../../model/onnx.js';
+import { writeOnnx } from '../../model/onnx-writer.js';
+import { applyPatches, type LayerPatches } from '../../model/passes/lower.js';
+import { splitOutputActivation } from '../../model/passes/reorder.js';
+import { replacements } from '../../model/passes/replace.js';
+import { simplify } from '../../model/passes/simplify.js';
+import type { Epoch } from '../../train/checkpoint.js';
+import type { NoiseOptions } from '../../train/trainable.js';
+import { checkLabels, type Metric, metricOf, scoreOf } from '../accuracy.js';
+import { openCompute } from '../compute.js';
+import { checkWritable, writeWhole } from '../files.js';
+import { formatCount, formatSeconds, formatShare } from '../format.js';
+import { findModel, inputShapeOf, type OnnxFile } from '../model.js';
+import { type CommonOptions, createCommand, wholeNumber } from '../options.js';
+import { checkShape } from '../pictures.js';
+import { readSpec } from '../spec.js';
+import { perform, type Task } from '../task.js';
+import { openTrainingPictures, runTraining, type TrainingPictures, type TrainingPlan } from '../training.js';
+import { fineTuningDefaults, numberBetween, settingsFrom, type TrainingFlags, withTraining } from '../training-options.js';
+import { packageVersion } from '../version.js';
+
+interface Distillation {
+  readonly temperature: number;
+  readonly weight: number;
+}
+
+export interface FinetuneOptions extends CommonOptions, TrainingFlags {
+  readonly spec?: string;
+  readonly replace: readonly string[];
+  readonly distill?: Distillation | true;
+  readonly softStart: number;
+  readonly stages: number;
+  readonly qat?: number;
+  readonly output: string;
+}
+
+export interface Finetuned {
+  /** Score of the network as it was given: full ReLU, nothing replaced. */
+  readonly original: number;
+  /** Under the spec, before and after training; the latter of the file that was written. */
+  readonly before: number;
+  readonly after: number;
+  readonly metric: Metric;
+  readonly epochs: readonly Epoch[];
+  readonly bestEpoch: number;
+  readonly stoppedEarly: boolean;
+  readonly seconds: number;
+  readonly images: { readonly training: number; readonly validation: number; readonly heldOut?: number };
+  readonly file: string;
+  readonly spec?: string;
+  /** SHA-256 of the file. */
+  readonly model: string;
+}
+
+const defaultDistillation: Distillation = { temperature: 4, weight: 0.9 };
+
+export function finetuneCommand(): Command {
+  const example = 'tessera finetune net.onnx --spec spec.json --data train.json --validate test.json -o small.onnx';
+  const command = createCommand('finetune', 'Train a network under a spec until it is nearly as right as before.', example)
+    .argument('<model>', 'ONNX file')
+    .option('--spec <file>', 'block-ReLU spec to train under')
+    .addOption(
+      new Option('--replace <change>', 'put a cheaper layer in place of another; may be given more than once')
+        .choices(Object.keys(replacements))
+        .argParser((text: string, before: readonly string[]) => [...before, replacementFrom(text)])
+        .default([]),
+    )
+    .requiredOption('--data <path>', 'training pictures: a folder, records, or a dataset descriptor')
+    .addOption(
+      new Option('--distill [T,weight]', 'learn from the network as it was, at temperature T, beside the labels').argParser(
+        distillationFrom,
+      ),
+    )
+    .addOption(new Option('--soft-start <epochs>', 'over which plain ReLU fades').argParser(numberBetween(0, 1e4)).default(0))
+    .addOption(new Option('--stages <n>', 'stages over which the spec comes in').argParser(wholeNumber(1, 1000)).default(1))
+    .addOption(new Option('--qat <bits>', 'imitate the fixed point of a ring of so many bits').argParser(wholeNumber(16, 32)));
+  return withTraining(command)
+    .requiredOption('-o, --output <file>', 'ONNX file to write; its spec is put beside it as .spec.json')
+    .action((path: string, options: FinetuneOptions) =>
+      perform(options, async (task) => {
+        const finetuned = await finetune(path, options, task, await openCompute(task, options.threads));
+        task.output.result(finetuned, () => describe(finetuned));
+      }),
+    );
+}
+
+function replacementFrom(text: string): string {
+  if (text in replacements) return text;
+  throw new InvalidArgumentError(`It is one of ${Object.keys(replacements).join(', ')}.`);
+}
+
+function distillationFrom(text: string): Distillation {
+  const [temperature = Number.NaN, weight = defaultDistillation.weight] = text.split(',').map(Number);
+  if (temperature > 0 && temperature <= 100 && weight > 0 && weight <= 1) return { temperature, weight };
+  throw new InvalidArgumentError('It is like 4,0.9: a temperature, and a weight from 0 to 1.');
+}
+
+/** Fine-tunes as the flags say, and writes the network and its spec. */
+export async function finetune(path: string, options: FinetuneOptions, task: Task, compute: Compute): Promise<Finetuned> {
+  const { onnx } = await findModel(path);
+  if (onnx === undefined) {
+    const hint = 'Give the ONNX file: a compiled model has no float network left.';
+    throw new UsageError('a compiled model cannot be trained', { code: 'usage', where: path, hint });
+  }
+  if (options.spec === undefined && options.replace.length === 0) {
+    const hint = 'Give --spec spec.json, --replace maxpool=averagepool or both; tessera train trains from scratch.';
+    throw new UsageError('there is nothing to fine-tune to', { code: 'usage', where: '--spec', hint });
+  }
+  await checkWritable(options.output);
+  const pictures = await openTrainingPictures(options);
+  const work = await prepare(onnx, pictures, options, task, compute);
+  const { original, given, patches } = work;
+  const trained = await runTraining(work.plan, task, compute);
+  const graph = withActivation(trained.graph, given);
+  const bytes = writeOnnx(graph);
+  const model = createHash('sha256').update(bytes).digest('hex');
+  const predict = (network: Graph) => (images: Float32Array, count: number) => forward(compute, network, images, count);
+  const written = applyPatches(simplify(readGraph(bytes)), patches ?? new Map());
+  const after = await scoreOf(pictures.validation, work.plan.outputs, predict(written), task.signal);
+  const originalScore = await scoreOf(pictures.validation, work.plan.outputs, predict(original), task.signal);
+  await writeWhole(options.output, bytes);
+  const spec = patches === undefined ? undefined : options.output.replace(/(\.onnx)?$/, '.spec.json');
+  if (spec !== undefined && patches !== undefined) {
+    const made = { ...work.made, finetuned: { from: onnx.hash, version: packageVersion() } };
+    await writeWhole(spec, `${JSON.stringify({ schema: 'tessera/spec@1', model, made, layers: Object.fromEntries(patches) })}\n`);
+  }
+  const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
+  const { train, validation, heldOut } = pictures;
+  return {
+    ...{ original: originalScore, before, after, metric, epochs, bestEpoch, stoppedEarly, seconds },
+    images: { training: train.count, validation: validation.count, ...(heldOut === undefined ? {} : { heldOut }) },
+    ...{ file: options.output, ...(spec === undefined ? {} : { spec }), model },
+  };
+}
+
+interface Work {
+  readonly plan: TrainingPlan;
+  /** As it was given, simplified. */
+  readonly original: Graph;
+  /** With its replacements. */
+  readonly given: Graph;
+  readonly patches?: LayerPatches;
+  readonly made: object;
+}
+
+/** Reads network and spec, checks that pictures fit, and plans the run. */
+async function prepare(
+  onnx: OnnxFile,
+  pictures: TrainingPictures,
+  options: FinetuneOptions,
+  { output }: Task,
+  compute: Compute,
+): Promise<Work> {
+  const { train, validation } = pictures;
+  const original = simplify(onnx.readGraph(inputShapeOf(onnx, { dataset: train })));
+  for (const dataset of [train, validation]) checkShape(dataset, original.input.shape);
+  const given = options.replace.reduce((graph, name) => replacements[name]!(graph), original);
+  const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
+  applyPatches(given, spec?.patches ?? new Map());
+  if (spec !== undefined && spec.windows.size > 0) {
+    output.note('The windows of the spec are of the network as it was: they are left out, choose them for the new one.');
+  }
+  const { graph: network } = splitOutputActivation(given);
+  const outputs = network.nodes.find((node) => node.output === network.output)?.shape[0] ?? 1;
+  metricOf(validation, options.validate ?? options.data);
+  checkLabels(train, outputs, options.data);
+  checkLabels(validation, outputs, options.validate ?? options.data);
+  const distillation = options.distill === true ? defaultDistillation : options.distill;
+  checkTargets(pictures, distillation, options);
+  const noise = options.qat === undefined ? undefined : await noiseOf(compute, given, spec?.patches, train, options.qat);
+  const plan: TrainingPlan = {
+    ...{ network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
+    ...(spec === undefined ? {} : { patches: spec.patches }),
+    ...{ softStart: options.softStart, stages: options.stages },
+    ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(original).graph, ...distillation } }),
+    ...(noise === undefined ? {} : { noise }),
+    key: [onnx.fullHash(), spec?.hash ?? null, options.replace],
+    ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
+    ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
+  };
+  return { plan, original, given, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
+}
+
+/** Pictures without labels can only be learned from with a teacher alone. */
+function checkTargets({ train }: TrainingPictures, distillation: Distillation | undefined, { data }: FinetuneOptions): void {
+  if (train.labels !== undefined || train.annotation !== undefined || distillation?.weight === 1) return;
+  const hint = 'Give labels, or learn from the network as it was: --distill 4,1.';
+  throw new UsageError('the training pictures have no labels', { code: 'no-labels', where: data, hint });
+}
+
+/** Pictures that set the scales the noise imitates. */
+const noiseCalibration = 64;
+
+/** What a ring of `bits` does to this network: its coarsest scales of weights and activations, and truncations that are one unit off. */
+async function noiseOf(
+  compute: Compute,
+  graph: Graph,
+  spec: LayerPatches | undefined,
+  train: TrainingPictures['train'],
+  bits: number,
+): Promise<NoiseOptions> {
+  const count = Math.min(noiseCalibration, train.count);
+  const calibration = { images: await train.read(0, count), count };
+  const { report } = await compileGraph(compute, graph, calibration, { ringBits: bits, ...(spec === undefined ? {} : { spec }) });
+  const { weights, activations } = report.fractionBits;
+  return { rounding: { weightBits: Math.floor(weights.min), activationBits: Math.floor(activations.min) }, truncation: true };
+}
+
+/** The trained scores under the softmax that the given network ends with, if it does. */
+function withActivation(trained: Graph, given: Graph): Graph {
+  const last = given.nodes.find((node) => node.output === given.output);
+  if (last?.kind !== 'softmax' && last?.kind !== 'logsoftmax') return trained;
+  return { ...trained, output: last.output, nodes: [...trained.nodes, { ...last, inputs: [trained.output] }] };
+}
+
+function describe({ original, before, after, metric, epochs, bestEpoch, seconds, images, file, spec }: Finetuned): string {
+  const name = metric === 'miou' ? 'mean IoU' : 'top-1';
+  const lost = original - before;
+  const share = lost > 0 ? `; ${formatShare((after - before) / lost)} of what was lost is won back` : '';
+  return [
+    `${name} on ${formatCount(images.validation)} pictures: ${formatShare(original)} as given, ${formatShare(before)} before, ${formatShare(after)} after${share}`,
+    `${formatCount(images.training)} training pictures, ${epochs.length} epochs (best: ${bestEpoch}), in ${formatSeconds(seconds)}`,
+    file,
+    ...(spec === undefined ? [] : [spec]),
+  ].join('\n');
+}
