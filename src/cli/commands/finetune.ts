@@ -5,7 +5,7 @@ import { UsageError } from '../../errors.js';
 import type { Compute } from '../../kernel/compute.js';
 import { compileGraph } from '../../model/compile.js';
 import { forward } from '../../model/forward.js';
-import type { Graph } from '../../model/graph.js';
+import { type Graph, shapeOf } from '../../model/graph.js';
 import { readGraph } from '../../model/onnx.js';
 import { writeOnnx } from '../../model/onnx-writer.js';
 import { applyPatches, type LayerPatches } from '../../model/passes/lower.js';
@@ -117,10 +117,9 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   await checkWritable(options.output);
   const pictures = await openTrainingPictures(options);
   const work = await prepare(onnx, pictures, options, task, compute);
-  const { original, given, patches } = work;
+  const { original, patches } = work;
   const trained = await runTraining(work.plan, task, compute);
-  const graph = withActivation(trained.graph, given);
-  const bytes = writeOnnx(graph);
+  const bytes = writeOnnx(trained.graph);
   const model = createHash('sha256').update(bytes).digest('hex');
   const predict = (network: Graph) => (images: Float32Array, count: number) => forward(compute, network, images, count);
   const written = applyPatches(simplify(readGraph(bytes)), patches ?? new Map());
@@ -145,8 +144,6 @@ interface Work {
   readonly plan: TrainingPlan;
   /** As it was given, simplified. */
   readonly original: Graph;
-  /** With its replacements. */
-  readonly given: Graph;
   readonly patches?: LayerPatches;
   readonly made: object;
 }
@@ -168,8 +165,7 @@ async function prepare(
   if (spec !== undefined && spec.windows.size > 0) {
     output.note('The windows of the spec are of the network as it was: they are left out, choose them for the new one.');
   }
-  const { graph: network } = splitOutputActivation(given);
-  const outputs = network.nodes.find((node) => node.output === network.output)?.shape[0] ?? 1;
+  const outputs = shapeOf(given, given.output)[0] ?? 1;
   metricOf(validation, options.validate ?? options.data);
   checkLabels(train, outputs, options.data);
   checkLabels(validation, outputs, options.validate ?? options.data);
@@ -177,7 +173,7 @@ async function prepare(
   checkTargets(pictures, distillation, options);
   const noise = options.qat === undefined ? undefined : await noiseOf(compute, given, spec?.patches, train, options.qat);
   const plan: TrainingPlan = {
-    ...{ network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
+    ...{ network: given, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
     ...(spec === undefined ? {} : { patches: spec.patches }),
     ...{ softStart: options.softStart, stages: options.stages },
     ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(original).graph, ...distillation } }),
@@ -186,7 +182,7 @@ async function prepare(
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
     ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
   };
-  return { plan, original, given, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
+  return { plan, original, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
 }
 
 /** Pictures without labels can only be learned from with a teacher alone. */
@@ -212,13 +208,6 @@ async function noiseOf(
   const { report } = await compileGraph(compute, graph, calibration, { ringBits: bits, ...(spec === undefined ? {} : { spec }) });
   const { weights, activations } = report.fractionBits;
   return { rounding: { weightBits: Math.floor(weights.min), activationBits: Math.floor(activations.min) }, truncation: true };
-}
-
-/** The trained scores under the softmax that the given network ends with, if it does. */
-function withActivation(trained: Graph, given: Graph): Graph {
-  const last = given.nodes.find((node) => node.output === given.output);
-  if (last?.kind !== 'softmax' && last?.kind !== 'logsoftmax') return trained;
-  return { ...trained, output: last.output, nodes: [...trained.nodes, { ...last, inputs: [trained.output] }] };
 }
 
 function describe({ original, before, after, metric, epochs, bestEpoch, seconds, images, file, spec }: Finetuned): string {
