@@ -1,4 +1,5 @@
 // The float network: what calibration watches and what a private answer is compared with.
+import { blockRelu } from '../kernel/block-relu.js';
 import type { Compute } from '../kernel/compute.js';
 import { addFloat, clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
 import { freeWeights } from '../kernel/linear.js';
@@ -6,7 +7,7 @@ import { resample } from '../kernel/resample.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
 import type { ConvNode, Graph, GraphNode, PreluNode, ReluNode, ResampleNode, ValueId } from './graph.js';
 import { sizeOf } from './graph.js';
-import { eachPatch, eachTap, gather, join, poolSizes, viewPositions } from './layout.js';
+import { eachTap, gather, join, poolSizes, viewPositions } from './layout.js';
 import type { Patch } from './program.js';
 
 /**
@@ -104,12 +105,12 @@ export async function runNode(
       break;
     case 'relu':
       if (node.patches === undefined) await clipFloat(compute, input, 0, node.cap ?? Number.POSITIVE_INFINITY, output);
-      else blockRelus(node, node.patches, input, count, output);
+      else await blockRelus(compute, node, node.patches, input, output);
       break;
     case 'prelu':
       // a x + (1 - a) relu(x), in which a spec's patches act on the ReLU.
       if (node.patches === undefined) await clipFloat(compute, input, 0, Number.POSITIVE_INFINITY, output);
-      else blockRelus(node, node.patches, input, count, output);
+      else await blockRelus(compute, node, node.patches, input, output);
       eachRun(node.shape, node.slopes.length, count, (c, from, to) => {
         const slope = node.slopes[c]!;
         for (let i = from; i < to; i++) output[i] = slope * input[i]! + (1 - slope) * output[i]!;
@@ -187,42 +188,15 @@ function average(node: Extract<GraphNode, { kind: 'averagepool' }>, input: Float
   }
 }
 
-function blockRelus(node: ReluNode | PreluNode, patches: readonly Patch[], input: Float32Array, count: number, output: Float32Array): void {
-  const cap = (node.kind === 'relu' ? node.cap : undefined) ?? Number.POSITIVE_INFINITY;
-  const [channels, height = 1, width = 1] = node.shape as [number, number?, number?];
-  for (let n = 0; n < count; n++) {
-    patches.forEach((patch, c) => {
-      const base = (n * channels + c) * height * width;
-      if (patch[0] === 0 || patch[1] === 0) {
-        if (patch[0] === 0) output.set(input.subarray(base, base + height * width), base);
-        else output.fill(0, base, base + height * width);
-        return;
-      }
-      eachPatch(height, width, patch, (top, bottom, left, right) => blockRelu(input, output, base, width, [top, bottom, left, right], cap));
-    });
-  }
-}
-
-type Block = readonly [top: number, bottom: number, left: number, right: number];
-
-/** Passes a block where its sum is ≥ 0; with a cap, replaces it by the cap where the sum of y − cap is ≥ 0 too. */
-function blockRelu(
+function blockRelus(
+  compute: Compute,
+  node: ReluNode | PreluNode,
+  patches: readonly Patch[],
   input: Float32Array,
   output: Float32Array,
-  base: number,
-  width: number,
-  [top, bottom, left, right]: Block,
-  cap: number,
-): void {
-  let sum = 0;
-  for (let y = top; y < bottom; y++) for (let x = left; x < right; x++) sum += input[base + y * width + x]!;
-  const capped = sum >= cap * (bottom - top) * (right - left);
-  for (let y = top; y < bottom; y++) {
-    for (let x = left; x < right; x++) {
-      const i = base + y * width + x;
-      output[i] = sum < 0 ? 0 : capped ? cap : input[i]!;
-    }
-  }
+): Promise<void> {
+  const cap = (node.kind === 'relu' ? node.cap : undefined) ?? Number.POSITIVE_INFINITY;
+  return blockRelu(compute, { shape: node.shape, patches, cap }, input, output);
 }
 
 function softmax(kind: 'softmax' | 'logsoftmax', input: Float32Array, size: number, output: Float32Array): void {

@@ -1,11 +1,10 @@
 // Activations on the way there and back: ReLU with a cap, PReLU, and both with shared comparisons.
+import { blockRelu, blockReluGate } from '../kernel/block-relu.js';
 import type { Compute } from '../kernel/compute.js';
 import { addFloat, clipFloat } from '../kernel/float.js';
 import { passPositive } from '../kernel/training.js';
-import { runNode } from '../model/forward.js';
 import { type PreluNode, type ReluNode, sizeOf } from '../model/graph.js';
 import type { Patch } from '../model/program.js';
-import { blockGate } from './gradients.js';
 import { createParameter, freeParameters, type Layer } from './layer.js';
 
 /** A layer whose comparisons can be shared. */
@@ -14,40 +13,36 @@ export interface ActivationLayer extends Layer {
   setAlpha(alpha: number): void;
 }
 
-const noLayers = new Map();
-
 /** Patches of a layer as they are now, and the share of plain ReLU beside them while learning. */
 interface Sharing {
   patches: readonly Patch[] | undefined;
   alpha: number;
 }
 
+const inTraining = (sharing: Sharing, training: boolean): Sharing => (training ? sharing : { ...sharing, alpha: 0 });
+
 function withoutPatches<T extends ReluNode | PreluNode>(node: T): T {
   const { patches: _, ...plain } = node;
   return plain as T;
 }
 
-/** The activation of a node (its patches are those of `sharing`), mixed with the plain one by alpha while learning. */
-async function activate(
+const capOf = (node: ReluNode | PreluNode): number => (node.kind === 'relu' ? node.cap : undefined) ?? Number.POSITIVE_INFINITY;
+
+/** The ReLU of an activation, or the ReLU part of a PReLU. */
+function rectify(
   compute: Compute,
   node: ReluNode | PreluNode,
   { patches, alpha }: Sharing,
   input: Float32Array,
-  count: number,
   output: Float32Array,
 ): Promise<void> {
-  const plain = withoutPatches(node);
-  if (patches === undefined) return runNode(compute, plain, noLayers, [input], count, output);
-  await runNode(compute, { ...plain, patches }, noLayers, [input], count, output);
-  if (alpha === 0) return;
-  const other = compute.floats(output.length);
-  await runNode(compute, plain, noLayers, [input], count, other);
-  await addFloat(compute, other, alpha, output, 1 - alpha, output);
-  compute.free(other);
+  const cap = capOf(node);
+  if (patches === undefined) return clipFloat(compute, input, 0, cap, output);
+  return blockRelu(compute, { shape: node.shape, patches, cap, alpha }, input, output);
 }
 
-/** output = what of a gradient passes the comparisons on `input`. */
-async function gate(
+/** output = what of a gradient passes the comparisons on `input`; in place where output is the gradient. */
+function gate(
   compute: Compute,
   node: ReluNode | PreluNode,
   { patches, alpha }: Sharing,
@@ -55,15 +50,9 @@ async function gate(
   gradient: Float32Array,
   output: Float32Array,
 ): Promise<void> {
-  const cap = (node.kind === 'relu' ? node.cap : undefined) ?? Number.POSITIVE_INFINITY;
+  const cap = capOf(node);
   if (patches === undefined) return passPositive(compute, gradient, input, cap, output, false);
-  // First, because the output may take the gradient's place.
-  const plain = alpha === 0 ? undefined : compute.floats(gradient.length);
-  if (plain) await passPositive(compute, gradient, input, cap, plain, false);
-  blockGate(node.shape, patches, cap, input, gradient, output);
-  if (plain === undefined) return;
-  await addFloat(compute, plain, alpha, output, 1 - alpha, output);
-  compute.free(plain);
+  return blockReluGate(compute, { shape: node.shape, patches, cap, alpha }, input, gradient, output);
 }
 
 export function createRelu(compute: Compute, node: ReluNode): ActivationLayer {
@@ -80,10 +69,7 @@ export function createRelu(compute: Compute, node: ReluNode): ActivationLayer {
     },
     backwardInPlace: true,
     refresh: async () => {},
-    forward: ({ inputs, output, count, training }) =>
-      isPlain()
-        ? clipFloat(compute, inputs[0]!, 0, cap, output)
-        : activate(compute, node, training ? sharing : { ...sharing, alpha: 0 }, inputs[0]!, count, output),
+    forward: ({ inputs, output, training }) => rectify(compute, node, inTraining(sharing, training), inputs[0]!, output),
     async backward({ inputs, output, gradient, targets }) {
       const target = targets[0];
       if (target === undefined) return;
@@ -118,8 +104,13 @@ export function createPrelu(compute: Compute, node: PreluNode): ActivationLayer 
     inPlace: false,
     backwardInPlace: true,
     refresh: async () => {},
-    forward: ({ inputs, output, count, training }) =>
-      activate(compute, { ...node, slopes: slopes.values }, training ? sharing : { ...sharing, alpha: 0 }, inputs[0]!, count, output),
+    async forward({ inputs, output, training }) {
+      await rectify(compute, node, inTraining(sharing, training), inputs[0]!, output);
+      for (let i = 0; i < output.length; i++) {
+        const slope = slopes.values[Math.floor(i / run) % slopes.values.length]!;
+        output[i] = slope * inputs[0]![i]! + (1 - slope) * output[i]!;
+      }
+    },
     async backward({ inputs, gradient, targets }) {
       const x = inputs[0]!;
       const gated = compute.floats(gradient.length);

@@ -1,12 +1,13 @@
 // Gradients of a network's activations: forward with what the way back needs kept, then backward for several directions at the output at
 // once. Not here: gradients of weights.
+import { blockReluGate } from '../kernel/block-relu.js';
 import { gateFloat } from '../kernel/blocks.js';
 import type { Compute } from '../kernel/compute.js';
 import { addFloat } from '../kernel/float.js';
 import { freeInputGradient, inputGradient, type PackedInputGradient, packInputGradient } from '../kernel/gradient.js';
 import { freeLayers, type Layers, packLayers, runNode } from '../model/forward.js';
 import { type ConvNode, type Graph, type GraphNode, type PreluNode, type ReluNode, sizeOf, type ValueId } from '../model/graph.js';
-import { averageGradient, blockGate, concatGradient, maxPoolGradient, resampleGradient, viewGradient } from './gradients.js';
+import { averageGradient, concatGradient, maxPoolGradient, resampleGradient, viewGradient } from './gradients.js';
 
 export type ActivationNode = ReluNode | PreluNode;
 
@@ -196,7 +197,7 @@ async function activationGradient(
   if (node.kind === 'relu' && node.patches === undefined && !add) return gateFloat(compute, gradient, values, cap, target);
   const gated = compute.floats(gradient.length);
   if (node.patches === undefined) await gateFloat(compute, gradient, values, cap, gated);
-  else blockGate(node.shape, node.patches, cap, values, gradient, gated);
+  else await blockReluGate(compute, { shape: node.shape, patches: node.patches, cap }, values, gradient, gated);
   if (node.kind === 'prelu') {
     const size = sizeOf(node.shape);
     const run = size / node.slopes.length;

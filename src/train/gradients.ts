@@ -1,8 +1,7 @@
 // The ways back through pools and moves: each the adjoint of its step. `count` maps end to end; added to the target, or put there.
 import type { AveragePoolNode, ConcatNode, MaxPoolNode, ResampleNode, ViewNode } from '../model/graph.js';
 import { sizeOf } from '../model/graph.js';
-import { eachPatch, eachTap, poolSizes, viewPositions } from '../model/layout.js';
-import type { Patch } from '../model/program.js';
+import { eachTap, poolSizes, viewPositions } from '../model/layout.js';
 
 /** Positions of a map that one output reads, in pairs: output, input. */
 function tapsOf(node: AveragePoolNode | MaxPoolNode): Int32Array {
@@ -105,38 +104,6 @@ export function resampleGradient(node: ResampleNode, gradient: Float32Array, cou
       const to = (a * inputs + node.positions[tap]!) * inner;
       const weight = node.weights[tap]!;
       for (let i = 0; i < inner; i++) target[to + i]! += weight * gradient[from + i]!;
-    }
-  }
-}
-
-/**
- * Back through a block ReLU: what the patch's sign passed on the way there passes on the way back. `values` is what it reads; directions
- * repeat its maps.
- */
-export function blockGate(
-  shape: readonly number[],
-  patches: readonly Patch[],
-  cap: number,
-  values: Float32Array,
-  gradient: Float32Array,
-  output: Float32Array,
-): void {
-  const [channels = 1, height = 1, width = 1] = shape;
-  const map = height * width;
-  for (let from = 0, m = 0; from < output.length; from += map, m++) {
-    const y = values.subarray(from % values.length, (from % values.length) + map);
-    const patch = patches[m % channels]!;
-    if (patch[0] === 0) output.set(gradient.subarray(from, from + map), from);
-    else if (patch[1] === 0) output.fill(0, from, from + map);
-    else {
-      eachPatch(height, width, patch, (top, bottom, left, right) => {
-        let sum = 0;
-        for (let r = top; r < bottom; r++) for (let c = left; c < right; c++) sum += y[r * width + c]!;
-        const passes = sum >= 0 && sum < cap * (bottom - top) * (right - left);
-        for (let r = top; r < bottom; r++) {
-          for (let c = left; c < right; c++) output[from + r * width + c] = passes ? gradient[from + r * width + c]! : 0;
-        }
-      });
     }
   }
 }

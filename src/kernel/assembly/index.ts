@@ -11,6 +11,7 @@ export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
 export { multiplyLongs } from './longs';
 export { convolveLongs, sumPoolLongs } from './conv-longs';
 export { blockChanges, gateFloats } from './blocks';
+export { blockRelu, blockReluGate } from './block-relu';
 export * from './training';
 export { denseWeightGradient, weightGradient } from './weight-gradient';
 export { resampleFloats, resampleLongs, resampleWords } from './resample';
