@@ -94,7 +94,7 @@ async function patchedChannel(
 ): Promise<Float32Array> {
   const [channels, ...rest] = node.shape as [number, ...number[]];
   const map = sizeOf(rest);
-  const own = new Float32Array(count * map);
+  const own = compute.floats(count * map);
   for (let n = 0; n < count; n++) {
     const from = (n * channels + channel) * map;
     own.set(input.subarray(from, from + map), n * map);
@@ -105,9 +105,11 @@ async function patchedChannel(
     const slopes = single.slopes.length < channels ? single.slopes : single.slopes.subarray(channel * length, (channel + 1) * length);
     Object.assign(single, { slopes });
   }
-  const output = new Float32Array(own.length);
+  const output = compute.floats(own.length);
   await runNode(compute, single, layers, [own], count, output);
-  return output;
+  const changed = output.slice();
+  compute.free(own, output);
+  return changed;
 }
 
 /** Runs nodes in order; what they give joins `values`, what they read comes from there or from `others`. */
