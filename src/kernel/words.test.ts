@@ -122,7 +122,7 @@ describe('bit planes', () => {
         const out = compute.bytes((values.length >> 3) + 32);
         compute.call('bitPlane', out, source, bit, 0, values.length);
         expect(plain.unpackPlane(out, values.length)).toEqual(plain.bitPlane(values, bit));
-        compute.call('slackPlane', out, source, width, 0, values.length);
+        compute.call('slackPlaneWords', out, source, width, 0, values.length);
         expect(plain.unpackPlane(out, values.length)).toEqual(plain.slackPlane(values, width));
         compute.free(source, out);
       }),
@@ -182,7 +182,7 @@ describe('truncation', () => {
         fc.boolean(),
         ([mask, high, carry, plane], { k, f }, gated) => {
           const [m, h, c, p] = [onHeap(mask), onHeap(high), onHeap(carry), planeOnHeap(plane)];
-          compute.call('shareTruncation', m, gated ? p : 0, h, c, k, f, 0, mask.length);
+          compute.call('shareTruncationWords', m, gated ? p : 0, h, c, k, f, 0, mask.length);
           const expected = plain.shareTruncation(mask, gated ? plane : undefined, high, carry, k, f);
           expect(h.slice()).toEqual(expected.high);
           expect(c.slice()).toEqual(expected.carry);
@@ -242,11 +242,11 @@ describe('truncation', () => {
           first,
         });
         expect(out.slice()).toEqual(expected);
-        compute.call('subQuarter', out, hv!, shares[0]!, k - f, 0, n);
+        compute.call('subQuarterWords', out, hv!, shares[0]!, k - f, 0, n);
         expect(out.slice()).toEqual(plain.subQuarter(v, h1, k - f));
-        compute.call('addWhereBit', out, hAddend!, shares[0]!, plane, 0, n);
+        compute.call('addWhereBitWords', out, hAddend!, shares[0]!, plane, 0, n);
         expect(out.slice()).toEqual(plain.addWhereBit(addend, h1, z));
-        compute.call('addShifted', out, hAddend!, shares[0]!, Math.min(31, k - f), 0, n);
+        compute.call('addShiftedWords', out, hAddend!, shares[0]!, Math.min(31, k - f), 0, n);
         expect(out.slice()).toEqual(plain.addShifted(addend, h1, Math.min(31, k - f)));
         compute.free(...heap, plane, out);
       }),

@@ -5,7 +5,7 @@ import type { Program } from '../model/program.js';
 import { dryName, drySuite } from '../protocol/dry.js';
 import { masked } from '../protocol/masked/suite.js';
 import type { Role, RunPhase } from '../protocol/operation.js';
-import { securenn, securennBeaver } from '../protocol/securenn/suite.js';
+import { securenn, securennBeaver, securennExact } from '../protocol/securenn/suite.js';
 import type { Suite } from '../protocol/suite.js';
 import { deriveKey } from '../random/seeds.js';
 import { createStreams, type Streams } from '../random/streams.js';
@@ -19,6 +19,7 @@ const known: Record<string, Suite> = Object.assign(Object.create(null), {
   masked,
   securenn,
   'securenn-beaver': securennBeaver,
+  'securenn-exact': securennExact,
 });
 export const suites: Readonly<Record<string, Suite>> = known;
 

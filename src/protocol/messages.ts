@@ -25,6 +25,8 @@ export const messageNames = {
   masked: 11,
   /** provider > server, offline: shares of a truncation. */
   truncation: 12,
-  /** client > server and back: a value under a truncation's mask, and a bit of the sum. */
-  truncated: 13,
+  /** client > server: a share under a truncation's mask. */
+  truncationOpening: 13,
+  /** server > client: a bit of each opened value. */
+  truncationBits: 14,
 } as const;

@@ -26,6 +26,11 @@ export type WordKernel =
   | 'gather'
   | 'scatter'
   | 'scatterAdd'
+  | 'shareTruncation'
+  | 'slackPlane'
+  | 'addWhereBit'
+  | 'addShifted'
+  | 'subQuarter'
   | 'pack'
   | 'unpack';
 
@@ -48,6 +53,12 @@ export function setWords(target: Words, source: Words | readonly number[]): void
     target.set(source);
   } else if (source instanceof BigInt64Array) target.set(source);
   else for (let i = 0; i < source.length; i++) target[i] = BigInt(source[i]!);
+}
+
+/** Sets every word to 0. */
+export function setZero(words: Words): void {
+  if (words instanceof Int32Array) words.fill(0);
+  else words.fill(0n);
 }
 
 /** Reduces words mod 2^ringBits to two's complement, in place. */

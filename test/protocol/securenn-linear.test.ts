@@ -178,21 +178,26 @@ describe('local steps', () => {
 });
 
 describe('truncate', () => {
-  it('gives floor(y / 2^f) or one unit more where the ring is wide', async () => {
+  it('gives floor(y / 2^f) or one unit more where the ring is wide, and in any ring when it is exact', async () => {
     const cases = fc.record({
-      ringBits: fc.constantFrom(64),
+      ring: fc.constantFrom(
+        ['securenn', 64] as const,
+        ['securenn-exact', 64] as const,
+        ['securenn-exact', 32] as const,
+        ['securenn-exact', 29] as const,
+      ),
       f: fc.nat(20),
       n: fc.constantFrom(1, 7, 130),
       batch: fc.integer({ min: 1, max: 2 }),
     });
     const full = cases.chain((c) => numbers(c.n * c.batch, 2 ** 24 - 1).map((input) => ({ ...c, input })));
     await fc.assert(
-      fc.asyncProperty(full, async ({ ringBits, f, n, batch, input }) => {
+      fc.asyncProperty(full, async ({ ring: [suite, ringBits], f, n, batch, input }) => {
         const step: Step = { kind: 'truncate', name: 't', input: 0, output: 1, truncateBits: f };
-        const got = await run('securenn', smallProgram([n, 1, 1], [step], [[n, 1, 1]], ringBits), noWeights, input, batch);
+        const got = await run(suite, smallProgram([n, 1, 1], [step], [[n, 1, 1]], ringBits), noWeights, input, batch);
         for (const [i, y] of input.entries()) expect(f === 0 ? [0] : [0, 1]).toContain(got[i]! - Math.floor(y / 2 ** f));
       }),
-      { numRuns: 25 },
+      { numRuns: 40 },
     );
   });
 });

@@ -173,7 +173,7 @@ export function bitMinusWords(words: usize, plane: usize, begin: i32, end: i32):
  * Shares of a mask's truncation: high[i] = ((mask[i] mod 2^bits) >> f) - high[i], carry[i] = top bit of mask[i] - carry[i];
  * with a plane, both only where its bit is set (the rest shares 0). `carry` = 0 leaves it out.
  */
-export function shareTruncation(mask: usize, plane: usize, high: usize, carry: usize, bits: i32, f: i32, begin: i32, end: i32): void {
+export function shareTruncationWords(mask: usize, plane: usize, high: usize, carry: usize, bits: i32, f: i32, begin: i32, end: i32): void {
   const ring: i32 = bits == 32 ? -1 : (1 << bits) - 1;
   const ringLanes = i32x4.splat(ring);
   let i = begin;
@@ -247,7 +247,7 @@ export function selectTruncated(
 }
 
 /** plane[i] = 1 - top bit of (v[i] + 2^(width-2) mod 2^width): the bit b of the slack-bit truncation, width = bits - f. */
-export function slackPlane(plane: usize, v: usize, width: i32, begin: i32, end: i32): void {
+export function slackPlaneWords(plane: usize, v: usize, width: i32, begin: i32, end: i32): void {
   const quarter = i32x4.splat(1 << (width - 2));
   const up = 32 - width;
   let j = begin;
@@ -268,7 +268,7 @@ export function slackPlane(plane: usize, v: usize, width: i32, begin: i32, end: 
 }
 
 /** out[i] = addend[i] + (bit i of the plane ? words[i] : 0) */
-export function addWhereBit(out: usize, addend: usize, words: usize, plane: usize, begin: i32, end: i32): void {
+export function addWhereBitWords(out: usize, addend: usize, words: usize, plane: usize, begin: i32, end: i32): void {
   let i = begin;
   for (; i + 4 <= end; i += 4) {
     const o = <usize>i << 2;
@@ -281,7 +281,7 @@ export function addWhereBit(out: usize, addend: usize, words: usize, plane: usiz
 }
 
 /** out[i] = base[i] + (words[i] << shift) */
-export function addShifted(out: usize, base: usize, words: usize, shift: i32, begin: i32, end: i32): void {
+export function addShiftedWords(out: usize, base: usize, words: usize, shift: i32, begin: i32, end: i32): void {
   let i = begin;
   for (; i + 4 <= end; i += 4) {
     const o = <usize>i << 2;
@@ -294,7 +294,7 @@ export function addShifted(out: usize, base: usize, words: usize, shift: i32, be
 }
 
 /** out[i] = (v[i] + 2^(width-2) mod 2^width) - 2^(width-2) - words[i]: the A of the slack-bit truncation less a share. */
-export function subQuarter(out: usize, v: usize, words: usize, width: i32, begin: i32, end: i32): void {
+export function subQuarterWords(out: usize, v: usize, words: usize, width: i32, begin: i32, end: i32): void {
   const quarter: i32 = 1 << (width - 2);
   const mask: i32 = width == 32 ? -1 : (1 << width) - 1;
   const quarters = i32x4.splat(quarter);

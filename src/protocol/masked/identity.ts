@@ -30,7 +30,7 @@ export async function identityMask(
   const mask = context.memory.words(count);
   const shift = context.program.ringBits - truncateBits;
   if (truncateBits === 0) mask.set(asWords(drawn[1]!));
-  else await context.compute.run('addShifted', [mask, drawn[1]!, drawn[2]!, shift], count, { grain: 32 });
+  else await context.compute.run('addShiftedWords', [mask, drawn[1]!, drawn[2]!, shift], count, { grain: 32 });
   return mask;
 }
 
@@ -46,7 +46,7 @@ export async function dealIdentity(
   const { ringBits } = context.program;
   const [carry, high] = [drawn[0]!, drawn[1]!];
   const carryPointer = truncateBits === 0 ? 0 : carry;
-  await context.compute.run('shareTruncation', [mu, 0, high, carryPointer, ringBits, truncateBits], count, { grain: 32 });
+  await context.compute.run('shareTruncationWords', [mu, 0, high, carryPointer, ringBits, truncateBits], count, { grain: 32 });
   await message.words(asWords(carry), count, truncateBits);
   await message.words(asWords(high), count, ringBits);
 }
@@ -80,7 +80,7 @@ export async function identityOpening(
   const v = context.memory.words(count);
   const plane = context.memory.bytes(planeStride(count));
   await context.compute.run('shiftWords', [v, opened, ringBits, truncateBits], count, { grain: 32 });
-  context.compute.call('slackPlane', plane, v, ringBits - truncateBits, 0, count);
+  context.compute.call('slackPlaneWords', plane, v, ringBits - truncateBits, 0, count);
   return { v, plane };
 }
 
@@ -92,7 +92,7 @@ export async function identityAnswer(
   drawn: readonly Uint8Array[],
 ): Promise<Int32Array> {
   const answer = context.memory.words(count);
-  await context.compute.run('addWhereBit', [answer, drawn[2]!, drawn[0]!, plane], count, { grain: 128 });
+  await context.compute.run('addWhereBitWords', [answer, drawn[2]!, drawn[0]!, plane], count, { grain: 128 });
   return answer;
 }
 
@@ -107,8 +107,8 @@ export async function identityResult(
 ): Promise<Int32Array> {
   const width = context.program.ringBits - truncateBits;
   const out = context.memory.words(count);
-  await context.compute.run('addWhereBit', [answer, answer, shares.carry, plane], count, { grain: 128 });
-  await context.compute.run('subQuarter', [out, v, shares.high, width], count, { grain: 32 });
-  if (truncateBits > 0) await context.compute.run('addShifted', [out, out, answer, width], count, { grain: 32 });
+  await context.compute.run('addWhereBitWords', [answer, answer, shares.carry, plane], count, { grain: 128 });
+  await context.compute.run('subQuarterWords', [out, v, shares.high, width], count, { grain: 32 });
+  if (truncateBits > 0) await context.compute.run('addShiftedWords', [out, out, answer, width], count, { grain: 32 });
   return out;
 }

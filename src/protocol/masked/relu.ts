@@ -293,7 +293,10 @@ async function providerOffline(context: StepContext, step: ReluStep): Promise<vo
   const zetas = await comparison.dealComparison(context, plan, words, shape.shift, drawn.shares, withServer.planes, message);
   const carry = (part: Int32Array): Int32Array | number => (f > 0 ? part : 0);
   const deal = async (plane: Uint8Array | 0, high: Int32Array, low: Int32Array) => {
-    await compute.run('shareTruncation', [masks.compared, plane, high, carry(low), k, f], layout.compared, { grain: 128, costPerItem: 2 });
+    await compute.run('shareTruncationWords', [masks.compared, plane, high, carry(low), k, f], layout.compared, {
+      grain: 128,
+      costPerItem: 2,
+    });
     await message.words(high, layout.compared, k);
     await message.words(low, layout.compared, f);
   };

@@ -5,17 +5,17 @@ import type { OperationTable, Suite } from '../suite.js';
 import * as ends from './ends.js';
 import { linear, type WeightMasks } from './linear.js';
 import { add, concat, resample, sumpool, view } from './local.js';
-import { localTruncation, truncate } from './truncate.js';
+import { exactTruncation, localTruncation, type Truncation, truncate } from './truncate.js';
 
-function operations(masks: WeightMasks): OperationTable {
-  return { linear: linear(masks), truncate: truncate(localTruncation), sumpool, resample, add, concat, view } as unknown as OperationTable;
+function operations(masks: WeightMasks, truncation: Truncation): OperationTable {
+  return { linear: linear(masks), truncate: truncate(truncation), sumpool, resample, add, concat, view } as unknown as OperationTable;
 }
 
 const missing = (table: OperationTable, program: Program): string | undefined =>
   program.steps.map((step) => step.kind).find((kind) => !(kind in table));
 
-function suite(name: string, masks: WeightMasks): Suite {
-  const table = operations(masks);
+function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite {
+  const table = operations(masks, truncation);
   return {
     name,
     operations: table,
@@ -28,7 +28,10 @@ function suite(name: string, masks: WeightMasks): Suite {
   };
 }
 
-export const securenn = suite('securenn', 'reusable');
+export const securenn = suite('securenn', 'reusable', localTruncation);
 
 /** The same with linear layers whose weights are masked anew for every inference. */
-export const securennBeaver = suite('securenn-beaver', 'beaver');
+export const securennBeaver = suite('securenn-beaver', 'beaver', localTruncation);
+
+/** The same with truncation that is never off by more than a unit. */
+export const securennExact = suite('securenn-exact', 'reusable', exactTruncation);

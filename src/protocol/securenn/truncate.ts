@@ -14,8 +14,10 @@
 // under R_s, which it lacks: a fresh uniform u gives it.
 import type { Words } from '../../kernel/compute.js';
 import type { TruncateStep } from '../../model/program.js';
-import { ringWords, runWords } from '../../ring/words.js';
-import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
+import { ringWords, runWords, setZero } from '../../ring/words.js';
+import { messageNames } from '../messages.js';
+import type { CostEnvironment, MessageSize, Operation, Role, StepContext } from '../operation.js';
+import { packedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
 
 /** What relu.ts and the step of its own see of a way to truncate `count` words by `bits` bits. Once a step and inference. */
 export interface Truncation {
@@ -70,6 +72,130 @@ export const localTruncation: Truncation = {
     },
   },
   provider: { offline: nothing },
+};
+
+/** Draws of a truncation, clear of those of the step it is part of. */
+const parts = { mask: 200, high: 201, carry: 202, serverMask: 203 } as const;
+
+const wordsOf = (context: StepContext<Words>, count: number): Words => ringWords(context.memory, context.program.ringBits, count);
+
+const packed = (environment: CostEnvironment, count: number) => packedBytes(count, environment.program.ringBits);
+
+async function drawn(context: StepContext<Words>, peer: Role, part: number, count: number): Promise<Words> {
+  const out = wordsOf(context, count);
+  await context.draw(peer, part, out);
+  return out;
+}
+
+/** R_c, h_c and t_c. */
+const drawClient = async (context: StepContext<Words>, peer: 'client' | 'provider', count: number): Promise<TruncationMaterial> => ({
+  mask: await drawn(context, peer, parts.mask, count),
+  high: await drawn(context, peer, parts.high, count),
+  carry: await drawn(context, peer, parts.carry, count),
+});
+
+async function dealTruncation(context: StepContext<Words>, count: number, bits: number): Promise<undefined> {
+  if (bits === 0) return;
+  const { ringBits } = context.program;
+  const { mask, high, carry } = await drawClient(context, 'client', count);
+  const own = await drawn(context, 'server', parts.serverMask, count);
+  await runWords(context.compute, 'add', mask, [mask, mask, own], count);
+  await runWords(context.compute, 'shareTruncation', mask, [mask, 0, high, carry, ringBits, bits], count);
+  const message = payloadWriter(context, packed(context, count) + packedBytes(count, bits));
+  await message.words(high, count, ringBits);
+  await message.words(carry, count, bits);
+  context.send('server', messageNames.truncation, message.done());
+  context.memory.free(mask, high, carry, own);
+}
+
+async function receiveDealt(context: StepContext<Words>, count: number, bits: number): Promise<TruncationMaterial | undefined> {
+  if (bits === 0) return;
+  const mask = await drawn(context, 'provider', parts.serverMask, count);
+  const [high, carry] = [wordsOf(context, count), wordsOf(context, count)];
+  const bytes = packed(context, count) + packedBytes(count, bits);
+  const message = payloadReader(context, await context.receive('provider', messageNames.truncation, bytes));
+  await message.words(high, count, context.program.ringBits);
+  await message.words(carry, count, bits);
+  message.free();
+  return { mask, high, carry };
+}
+
+/** share = base + 2^(k-f) b t, for the bits b of a plane and a party's share t. */
+async function addCarry(
+  context: StepContext<Words>,
+  share: Words,
+  base: Words,
+  carry: Words,
+  plane: Uint8Array,
+  bits: number,
+): Promise<void> {
+  setZero(share);
+  await runWords(context.compute, 'addWhereBit', share, [share, share, carry, plane], share.length, { grain: 128 });
+  await runWords(context.compute, 'addShifted', share, [share, base, share, context.program.ringBits - bits], share.length);
+}
+
+async function clientOnline(
+  context: StepContext<Words>,
+  share: Words,
+  bits: number,
+  material: TruncationMaterial | undefined,
+): Promise<void> {
+  if (!material) return;
+  const { mask, high, carry } = material;
+  const count = share.length;
+  await runWords(context.compute, 'add', mask, [mask, mask, share], count);
+  const message = payloadWriter(context, packed(context, count));
+  await message.words(mask, count, context.program.ringBits);
+  context.send('server', messageNames.truncationOpening, message.done());
+  await negate(context, high);
+  const plane = context.memory.bytes(planeStride(count));
+  plane.set(await context.receive('server', messageNames.truncationBits, packedBytes(count, 1)));
+  await addCarry(context, share, high, carry, plane, bits);
+  context.memory.free(mask, high, carry, plane);
+}
+
+async function serverOnline(
+  context: StepContext<Words>,
+  share: Words,
+  bits: number,
+  material: TruncationMaterial | undefined,
+): Promise<void> {
+  if (!material) return;
+  const { mask, high, carry } = material;
+  const { ringBits } = context.program;
+  const count = share.length;
+  const message = payloadReader(context, await context.receive('client', messageNames.truncationOpening, packed(context, count)));
+  const opened = wordsOf(context, count);
+  await message.words(opened, count, ringBits);
+  message.free();
+  await runWords(context.compute, 'add', opened, [opened, opened, share], count);
+  await runWords(context.compute, 'add', opened, [opened, opened, mask], count);
+  await shift(context, opened, bits);
+  const plane = context.memory.bytes(planeStride(count));
+  await runWords(context.compute, 'slackPlane', opened, [plane, opened, ringBits - bits], count, { grain: 128 });
+  context.send('client', messageNames.truncationBits, plane.subarray(0, packedBytes(count, 1)));
+  await runWords(context.compute, 'subQuarter', opened, [opened, opened, high, ringBits - bits], count);
+  await addCarry(context, share, opened, carry, plane, bits);
+  context.memory.free(mask, high, carry, opened, plane);
+}
+
+export const exactTruncation: Truncation = {
+  messages(environment, count, bits) {
+    if (bits === 0) return [];
+    const dealt = packed(environment, count) + packedBytes(count, bits);
+    return [
+      { phase: 'offline', link: 'provider>server', name: messageNames.truncation, bytes: dealt },
+      { phase: 'online', link: 'client>server', name: messageNames.truncationOpening, bytes: packed(environment, count) },
+      { phase: 'online', link: 'server>client', name: messageNames.truncationBits, bytes: packedBytes(count, 1) },
+    ];
+  },
+  rounds: (bits) => (bits === 0 ? 0 : 2),
+  client: {
+    offline: async (context, count, bits) => (bits === 0 ? undefined : drawClient(context, 'provider', count)),
+    online: clientOnline,
+  },
+  server: { offline: receiveDealt, online: serverOnline },
+  provider: { offline: dealTruncation },
 };
 
 /** A step that truncates: a share of the input is copied, as others may read it too. */
