@@ -21,6 +21,7 @@ import { applyPatches } from '../model/passes/lower.js';
 import { simplify } from '../model/passes/simplify.js';
 import { simulate } from '../model/simulate.js';
 import { hasLossyWindows } from '../model/simulate-relu.js';
+import { suites } from '../party/session.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import { recallModel, rememberModel } from './cache.js';
 import { type CompiledSummary, isModelFolder, readModelFolder, type StoredModel } from './model-folder.js';
@@ -158,7 +159,9 @@ export async function openModel(
   const { hash: calibrationHash, extraMarginBits, count } = calibration;
   const compilerHash = await hashFolder(fileURLToPath(new URL('../model', import.meta.url)));
   const key = createHash('sha256')
-    .update(JSON.stringify([compilerHash, onnx.fullHash(), graph.input.shape, spec?.hash, options.ring, calibrationHash, extraMarginBits]))
+    .update(
+      JSON.stringify([compilerHash, onnx.fullHash(), graph.input.shape, spec?.hash, ringOf(options), calibrationHash, extraMarginBits]),
+    )
     .digest('hex');
   const known = options.cache ? await recallModel(key) : undefined;
   const made = known ?? (await compileAnew(graph, calibration, options, task, compute, spec));
@@ -167,6 +170,11 @@ export async function openModel(
   const compiled = { ...made.compiled, description: describeModel(source, pictures) };
   const running = spec === undefined ? graph : applyPatches(simplify(graph), spec.patches);
   return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, running);
+}
+
+/** The ring to compile to. */
+function ringOf({ ring, suite }: ModelOptions): number {
+  return ring ?? suites[suite ?? 'masked']?.defaultRingBits ?? 32;
 }
 
 async function compileAnew(
@@ -178,7 +186,7 @@ async function compileAnew(
   spec: LoadedSpec | undefined,
 ): Promise<StoredModel> {
   const progress = task.output.progress('compiling', 1);
-  const settings = { ringBits: options.ring, ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }) };
+  const settings = { ringBits: ringOf(options), ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }) };
   const { program, weights, report } = await compileGraph(compute, graph, { images, count, marginBits: extraMarginBits }, settings);
   progress.end();
   const hash = await programHash(program);

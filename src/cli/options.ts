@@ -17,7 +17,9 @@ export interface ModelOptions extends CommonOptions {
   readonly calibrate?: string;
   readonly preprocess?: string;
   readonly spec?: string;
-  readonly ring: number;
+  /** Bits of the ring; by default those the suite prefers. */
+  readonly ring?: number;
+  readonly suite?: string;
   readonly seed: number;
   /** False with --no-cache. */
   readonly cache: boolean;
@@ -33,6 +35,14 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (tex
     }
     return value;
   };
+}
+
+/** Reads the width of a ring. */
+function ringBits(text: string): number {
+  const bits = Number(text);
+  if (bits !== 64 && !(Number.isSafeInteger(bits) && bits >= 16 && bits <= 32))
+    throw new InvalidArgumentError('It has to be a whole number from 16 to 32, or 64.');
+  return bits;
 }
 
 /** Reads a number of seconds above zero. */
@@ -73,7 +83,11 @@ export function withCompilation(command: Command, { spec = true } = {}): Command
   command.option('--calibrate <path>', 'pictures that set the fixed-point scales; best not those that are evaluated');
   if (spec) command.option('--spec <file>', 'block-ReLU spec to compile with');
   return command
-    .addOption(new Option('--ring <bits>', 'bits of the ring').argParser(wholeNumber(16, 32)).default(32))
+    .addOption(
+      new Option('--ring <bits>', 'bits of the ring: 16 to 32, or 64 (default: 32, or 64 where --suite is a securenn one)').argParser(
+        ringBits,
+      ),
+    )
     .addOption(new Option('--seed <n>', 'seed of generated calibration pictures').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
     .option('--no-cache', 'compile anew, and keep nothing');
 }

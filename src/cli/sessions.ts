@@ -8,11 +8,12 @@ import { PeerError, TesseraError } from '../errors.js';
 import type { Compute, Words } from '../kernel/compute.js';
 import { type ClientSession, type InferenceResult, openClientSession } from '../party/client.js';
 import { openLocalSession } from '../party/local.js';
-import { addDrySuites, type Traffic } from '../party/session.js';
+import { addDrySuites, suites, type Traffic } from '../party/session.js';
 import { createRecorder, type Timeline } from '../party/timeline.js';
 import { linkBytes } from '../party/traffic.js';
 import { dryName } from '../protocol/dry.js';
 import type { Role } from '../protocol/operation.js';
+import { checkSuite } from '../protocol/suite.js';
 import { plainWords } from '../ring/words.js';
 import type { Channel, Phase } from '../wire/channel.js';
 import { linkSpeed } from '../wire/profiles.js';
@@ -28,6 +29,7 @@ import type { Task } from './task.js';
 
 /** Starts all three parties on this machine, in this process or in three, and connects a client. */
 export async function openLocal(model: StoredModel, options: LocalRunOptions, task: Task): Promise<PrivateSession> {
+  checkSuite(suites[options.suite]!, model.compiled.program);
   const compute = await openCompute(task, options.threads);
   const open = options.parties === 'memory' ? openInMemory : openInProcesses;
   if (!options.dry) return open(model, options, task, compute);

@@ -13,6 +13,8 @@ export interface Suite {
   readonly ends: Ends;
   /** Whether B is drawn once a loaded model, and the client gets D = W - B of every layer when a session opens. */
   readonly reusesWeights: boolean;
+  /** The ring a model is compiled to for this suite where nobody says otherwise. */
+  readonly defaultRingBits: number;
   /** Why this suite cannot run a program; undefined where it can. */
   refuses(program: Program): string | undefined;
 }

@@ -13,5 +13,6 @@ export const masked: Suite = {
   operations: { linear, relu, truncate, maxpool, sumpool, resample, add, concat, view } as unknown as Suite['operations'],
   ends: ends as unknown as Suite['ends'],
   reusesWeights: true,
+  defaultRingBits: 32,
   refuses: ({ ringBits }) => (isLong(ringBits) ? `computes in rings of 16 to 32 bits, and this program's has ${ringBits}` : undefined),
 };

@@ -21,6 +21,7 @@ function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite 
     operations: table,
     ends,
     reusesWeights: masks === 'reusable',
+    defaultRingBits: 64,
     refuses(program) {
       const kind = missing(table, program);
       return kind === undefined ? undefined : `has no ${kind} yet`;
