@@ -4,6 +4,7 @@ import type { Compute } from './compute.js';
 import { convolveFloat, type PackedFloatWeights, packFloatWeights, repackFloatWeights } from './float.js';
 import type { ConvGeometry } from './geometry.js';
 import { freeWeights } from './linear.js';
+import { addPhases } from './moves.js';
 import { weightCount } from './tiling.js';
 import { gather } from './training.js';
 
@@ -94,19 +95,10 @@ export async function inputGradient(
     if (phase.packed === undefined) continue;
     const part = compute.floats(batch * g.inputChannels * phase.rows * phase.columns);
     await convolveFloat(compute, phase.packed, gradient, batch, part);
-    addPhase(g, phase, part, output);
+    const { rows, columns, firstY, firstX } = phase;
+    const maps = { height: g.inputHeight, width: g.inputWidth, strideY: g.strideY, strideX: g.strideX };
+    await addPhases(compute, { rows, columns, firstY, firstX, ...maps }, part, output);
     compute.free(part);
-  }
-}
-
-/** Puts a phase's positions where they belong. */
-function addPhase(g: ConvGeometry, { firstY, firstX, rows, columns }: Phase, part: Float32Array, output: Float32Array): void {
-  const size = g.inputHeight * g.inputWidth;
-  for (let map = 0, at = 0; at < part.length; map++) {
-    for (let y = 0; y < rows; y++) {
-      let to = map * size + (firstY + y * g.strideY) * g.inputWidth + firstX;
-      for (let x = 0; x < columns; x++, at++, to += g.strideX) output[to]! += part[at]!;
-    }
   }
 }
 

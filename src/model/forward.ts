@@ -1,13 +1,23 @@
 // The float network: what calibration watches and what a private answer is compared with.
 import { blockRelu } from '../kernel/block-relu.js';
 import type { Compute } from '../kernel/compute.js';
-import { addFloat, clipFloat, convolveFloat, maxPoolFloat, type PackedFloatWeights, packFloatWeights } from '../kernel/float.js';
+import {
+  addFloat,
+  clipFloat,
+  convolveFloat,
+  maxPoolFloat,
+  multiplyFloat,
+  type PackedFloatWeights,
+  packFloatWeights,
+  sumPoolFloat,
+} from '../kernel/float.js';
 import { freeWeights } from '../kernel/linear.js';
+import { gatherMaps } from '../kernel/moves.js';
 import { resample } from '../kernel/resample.js';
 import { execute, picturesAtOnce, type Task } from './execute.js';
-import type { ConvNode, Graph, GraphNode, PreluNode, ReluNode, ResampleNode, ValueId } from './graph.js';
+import type { AveragePoolNode, ConvNode, Graph, GraphNode, PreluNode, ReluNode, ResampleNode, ValueId } from './graph.js';
 import { sizeOf } from './graph.js';
-import { eachTap, gather, join, poolSizes, viewPositions } from './layout.js';
+import { join, viewPositions } from './layout.js';
 import type { Patch } from './program.js';
 
 /**
@@ -120,7 +130,7 @@ export async function runNode(
       await maxPoolFloat(compute, node.geometry, input, count, output);
       break;
     case 'averagepool':
-      average(node, input, count, output);
+      await average(compute, node, input, count, output);
       break;
     case 'add':
       // Factor 0 stands in for a second term.
@@ -138,7 +148,7 @@ export async function runNode(
       break;
     }
     case 'view':
-      gather(input, input.length / count, viewPositions(node), count, output);
+      await gatherMaps(compute, input, viewPositions(node), count, output, false);
       break;
     case 'resample':
       await resampleNode(compute, node, input, output);
@@ -173,19 +183,20 @@ function eachRun(shape: readonly number[], constants: number, count: number, vis
   }
 }
 
-function average(node: Extract<GraphNode, { kind: 'averagepool' }>, input: Float32Array, count: number, output: Float32Array): void {
-  const size = poolSizes(node.geometry);
-  const map = node.geometry.outputHeight * node.geometry.outputWidth;
-  const sums = new Float64Array(size.output);
-  for (let n = 0; n < count; n++) {
-    sums.fill(0);
-    eachTap(node.geometry, (o, i) => {
-      sums[o]! += input[n * size.input + i]!;
-    });
-    for (let o = 0; o < size.output; o++) {
-      output[n * size.output + o] = sums[o]! / (node.divisors.length === 1 ? node.divisors[0]! : node.divisors[o % map]!);
-    }
-  }
+async function average(
+  compute: Compute,
+  { geometry, divisors }: AveragePoolNode,
+  input: Float32Array,
+  count: number,
+  output: Float32Array,
+) {
+  await sumPoolFloat(compute, geometry, input, count, output);
+  const factors = compute.floats(divisors.length);
+  divisors.forEach((divisor, i) => {
+    factors[i] = 1 / divisor;
+  });
+  await multiplyFloat(compute, output, factors, output);
+  compute.free(factors);
 }
 
 function blockRelus(

@@ -172,13 +172,13 @@ async function goBack(
       return concatGradient(node, before, shapeBefore(graph, node.inputs[index]!)[node.axis]!, gradient, count, target, add);
     }
     case 'averagepool':
-      return averageGradient(node, gradient, count, target, add);
+      return averageGradient(compute, node, gradient, target, add);
     case 'maxpool':
-      return maxPoolGradient(node, pass.value(node.inputs[0]!), pass.count, gradient, target, add);
+      return maxPoolGradient(compute, node, pass.value(node.inputs[0]!), gradient, target, add);
     case 'resample':
       return resampleGradient(node, gradient, count, target, add);
     case 'view':
-      return viewGradient(node, gradient, count, target, add);
+      return viewGradient(compute, node, gradient, count, target, add);
     case 'softmax':
     case 'logsoftmax':
       throw new RangeError(`there is no way back through ${node.kind} ${node.name}`);

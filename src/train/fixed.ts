@@ -51,12 +51,12 @@ async function goBack(
       return concatGradient(node, before, shapes[index]![node.axis]!, gradient, count, values, add);
     }
     case 'averagepool':
-      return averageGradient(node, gradient, count, values, add);
+      return averageGradient(compute, node, gradient, values, add);
     case 'maxpool':
-      return maxPoolGradient(node, inputs[0]!, count, gradient, values, add);
+      return maxPoolGradient(compute, node, inputs[0]!, gradient, values, add);
     case 'resample':
       return resampleGradient(node, gradient, count, values, add);
     case 'view':
-      return viewGradient(node, gradient, count, values, add);
+      return viewGradient(compute, node, gradient, count, values, add);
   }
 }

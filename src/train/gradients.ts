@@ -1,62 +1,41 @@
-// The ways back through pools and moves: each the adjoint of its step. `count` maps end to end; added to the target, or put there.
+// The ways back through pools and moves: each the adjoint of its step. `count` maps end to end on the heap; added to the target, or put there.
+import type { Compute } from '../kernel/compute.js';
+import { gatherMaps, type PoolTaps, spreadMaxima, spreadPool } from '../kernel/moves.js';
 import type { AveragePoolNode, ConcatNode, MaxPoolNode, ResampleNode, ViewNode } from '../model/graph.js';
 import { sizeOf } from '../model/graph.js';
 import { eachTap, poolSizes, viewPositions } from '../model/layout.js';
 
-/** Positions of a map that one output reads, in pairs: output, input. */
-function tapsOf(node: AveragePoolNode | MaxPoolNode): Int32Array {
+/** What one map's outputs read. */
+function tapsOf(node: AveragePoolNode | MaxPoolNode): PoolTaps {
+  const geometry = { ...node.geometry, channels: 1 };
+  const { input, output } = poolSizes(geometry);
   const pairs: number[] = [];
-  eachTap({ ...node.geometry, channels: 1 }, (output, input) => pairs.push(output, input));
-  return Int32Array.from(pairs);
+  eachTap(geometry, (o, i) => pairs.push(o, i));
+  return { pairs: Int32Array.from(pairs), inputs: input, outputs: output };
 }
 
-/** Maps of one channel, of a pool's input and output. */
-function mapSizes(node: AveragePoolNode | MaxPoolNode): { input: number; output: number } {
-  return poolSizes({ ...node.geometry, channels: 1 });
-}
-
-export function averageGradient(node: AveragePoolNode, gradient: Float32Array, count: number, target: Float32Array, add: boolean): void {
-  const taps = tapsOf(node);
-  const size = mapSizes(node);
-  if (!add) target.fill(0);
-  const share = Float64Array.from(
-    { length: size.output },
-    (_, o) => 1 / (node.divisors.length === 1 ? node.divisors[0]! : node.divisors[o]!),
-  );
-  for (let map = 0; map < count * node.geometry.channels; map++) {
-    const from = map * size.output;
-    const to = map * size.input;
-    for (let k = 0; k < taps.length; k += 2) target[to + taps[k + 1]!]! += gradient[from + taps[k]!]! * share[taps[k]!]!;
-  }
-}
-
-/** A maximum's gradient goes to the first of its window's greatest values. `values` are those of `pictures` pictures; directions repeat them. */
-export function maxPoolGradient(
-  node: MaxPoolNode,
-  values: Float32Array,
-  pictures: number,
+export function averageGradient(
+  compute: Compute,
+  node: AveragePoolNode,
   gradient: Float32Array,
   target: Float32Array,
   add: boolean,
-): void {
-  const taps = tapsOf(node);
-  const size = mapSizes(node);
-  const maps = pictures * node.geometry.channels;
-  const directions = gradient.length / Math.max(1, maps * size.output);
-  const greatest = new Int32Array(size.output);
-  if (!add) target.fill(0);
-  for (let map = 0; map < maps; map++) {
-    greatest.fill(-1);
-    for (let k = 0; k < taps.length; k += 2) {
-      const known = greatest[taps[k]!]!;
-      if (known < 0 || values[map * size.input + taps[k + 1]!]! > values[map * size.input + known]!) greatest[taps[k]!] = taps[k + 1]!;
-    }
-    for (let d = 0; d < directions; d++) {
-      const from = (d * maps + map) * size.output;
-      const to = (d * maps + map) * size.input;
-      for (let o = 0; o < size.output; o++) if (greatest[o]! >= 0) target[to + greatest[o]!]! += gradient[from + o]!;
-    }
-  }
+): Promise<void> {
+  const pool = tapsOf(node);
+  const shares = Array.from({ length: pool.outputs }, (_, o) => 1 / (node.divisors.length === 1 ? node.divisors[0]! : node.divisors[o]!));
+  return spreadPool(compute, pool, shares, gradient, target, add);
+}
+
+/** A maximum's gradient goes to the first of its window's greatest values; directions repeat the maps of `values`. */
+export function maxPoolGradient(
+  compute: Compute,
+  node: MaxPoolNode,
+  values: Float32Array,
+  gradient: Float32Array,
+  target: Float32Array,
+  add: boolean,
+): Promise<void> {
+  return spreadMaxima(compute, tapsOf(node), values, gradient, target, add);
 }
 
 /** Of the input that holds positions [before, before + length) of the joined axis. */
@@ -80,9 +59,29 @@ export function concatGradient(
   }
 }
 
-export function viewGradient(node: ViewNode, gradient: Float32Array, count: number, target: Float32Array, add: boolean): void {
+/** Where in the output each position of the input went, or -1; undefined where one went to several places. */
+function inverse(positions: Int32Array, size: number): Int32Array | undefined {
+  const places = new Int32Array(size).fill(-1);
+  for (const [i, position] of positions.entries()) {
+    if (position < 0) continue;
+    if (places[position]! >= 0) return undefined;
+    places[position] = i;
+  }
+  return places;
+}
+
+export async function viewGradient(
+  compute: Compute,
+  node: ViewNode,
+  gradient: Float32Array,
+  count: number,
+  target: Float32Array,
+  add: boolean,
+): Promise<void> {
   const positions = viewPositions(node);
   const size = sizeOf(node.inputShape);
+  const places = inverse(positions, size);
+  if (places) return gatherMaps(compute, gradient, places, count, target, add);
   if (!add) target.fill(0);
   for (let n = 0; n < count; n++) {
     for (let i = 0; i < positions.length; i++) {

@@ -12,6 +12,7 @@ export { multiplyLongs } from './longs';
 export { convolveLongs, sumPoolLongs } from './conv-longs';
 export { blockChanges, gateFloats } from './blocks';
 export { blockRelu, blockReluGate } from './block-relu';
+export * from './moves';
 export * from './training';
 export { denseWeightGradient, weightGradient } from './weight-gradient';
 export { resampleFloats, resampleLongs, resampleWords } from './resample';
