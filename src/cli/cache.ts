@@ -7,15 +7,15 @@ import { readModelFolder, type StoredModel, writeModelFolder } from './model-fol
 /** Most bytes kept: some dozens of small networks, or ten the size of MobileNet. */
 const cacheLimitBytes = 500e6;
 
-/** Folder of the cache: $XDG_CACHE_HOME/tessera, else ~/.cache/tessera. */
-function cacheFolder(): string {
+/** A folder of the cache, which is in $XDG_CACHE_HOME/tessera, else ~/.cache/tessera. */
+export function cacheFolder(kind: 'models' | 'machines'): string {
   const base = process.env.XDG_CACHE_HOME;
-  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'tessera', 'models');
+  return join(base === undefined || base === '' ? join(homedir(), '.cache') : base, 'tessera', kind);
 }
 
 /** The compiled model under a key; anything unreadable counts as absent. */
 export async function recallModel(key: string): Promise<StoredModel | undefined> {
-  const folder = join(cacheFolder(), key);
+  const folder = join(cacheFolder('models'), key);
   try {
     const stored = await readModelFolder(folder);
     const now = new Date();
@@ -28,7 +28,7 @@ export async function recallModel(key: string): Promise<StoredModel | undefined>
 
 /** Keeps a compiled model. A cache that cannot be written is no failure: the model is compiled again next time. */
 export async function rememberModel(key: string, model: StoredModel): Promise<void> {
-  const folder = cacheFolder();
+  const folder = cacheFolder('models');
   try {
     await writeModelFolder(join(folder, key), model);
     await evict(folder, key);

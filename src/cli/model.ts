@@ -199,7 +199,7 @@ async function compileAnew(
 }
 
 /** SHA-256 over the programs of a folder: a compiler that was changed must not be given what another one made. */
-async function hashFolder(folder: string): Promise<string> {
+export async function hashFolder(folder: string): Promise<string> {
   const hash = createHash('sha256');
   const files = (await readdir(folder, { recursive: true })).filter((name) => /\.[jt]s$/.test(name)).sort();
   for (const file of files) hash.update(file).update(await readFile(join(folder, file)));

@@ -1,0 +1,155 @@
+// How fast this machine does a party's work: a made-up network run three times in three processes, its steps' times fitted to what they handle,
+// and the result kept. What the seconds of `estimate` and of `solve` come from (protocol/timing.ts).
+import { createHash } from 'node:crypto';
+import { mkdir, readFile } from 'node:fs/promises';
+import { cpus } from 'node:os';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import type { Program } from '../model/program.js';
+import { suites } from '../party/session.js';
+import { busyIntervals, type Timeline } from '../party/timeline.js';
+import { costEnvironment } from '../protocol/estimate.js';
+import type { RunPhase } from '../protocol/operation.js';
+import { endFeatures, type MachineRates, type StepFeatures, type StepRates, stepFeatures, type WorkKey } from '../protocol/timing.js';
+import { cacheFolder } from './cache.js';
+import { writeWhole } from './files.js';
+import { hashFolder } from './model.js';
+import type { Timelines } from './run-types.js';
+import { sampleModel } from './sample-model.js';
+import { openLocal } from './sessions.js';
+import type { Task } from './task.js';
+
+interface MachineOptions {
+  readonly suite: string;
+  readonly threads: number;
+  readonly ringBits: number;
+}
+
+/** This machine's rates: those that were measured before with the same program, or measured now, which takes some seconds. */
+export async function openMachine(options: MachineOptions, task: Task): Promise<MachineRates> {
+  const folders = ['protocol', 'party', 'kernel', 'wire'].map((name) => fileURLToPath(new URL(`../${name}`, import.meta.url)));
+  const code = await Promise.all(folders.map(hashFolder));
+  const key = createHash('sha256')
+    .update(JSON.stringify([code, options, cpus().map((cpu) => cpu.model), process.version]))
+    .digest('hex');
+  const file = join(cacheFolder('machines'), `${key.slice(0, 32)}.json`);
+  const known = await readFile(file, 'utf8').then(
+    (text) => JSON.parse(text) as MachineRates,
+    () => undefined,
+  );
+  if (known !== undefined) return known;
+  task.output.note(`Measuring this machine for the ${options.suite} suite, once.`);
+  const rates = await measureMachine(options, task);
+  // A cache that cannot be written is no failure: the machine is measured again next time.
+  await mkdir(dirname(file), { recursive: true }).then(
+    () => writeWhole(file, JSON.stringify(rates)),
+    () => {},
+  );
+  return rates;
+}
+
+const batches = [1, 3];
+const repetitions = 4;
+
+/** Measures now. */
+export async function measureMachine({ suite, threads, ringBits }: MachineOptions, task: Task): Promise<MachineRates> {
+  const model = await sampleModel(ringBits);
+  const { program } = model.compiled;
+  const session = await openLocal(model, { suite, threads, parties: 'processes', timelines: true }, task);
+  const size = program.tensors[program.input]!.shape.reduce((a, b) => a * b, 1);
+  const batchOf: number[] = [];
+  for (let run = 0; run < repetitions; run++) {
+    for (const batch of batches) {
+      await session.infer(new Float32Array(batch * size), batch);
+      batchOf.push(batch);
+    }
+  }
+  const timelines = await session.timelines();
+  await session.close();
+  if (timelines === undefined) throw new Error('a session that was to record its timelines has none');
+  return { message: messageRates(timelines), work: workRates(program, suite, timelines, batchOf) };
+}
+
+/** The first inference of each batch size also makes index lists and fills caches. */
+const isWarm = (inference: number): boolean => inference > batches.length;
+
+function messageRates(timelines: Timelines): MachineRates['message'] {
+  const samples: Sample<readonly [number, number]>[] = [];
+  for (const to of ['client', 'server', 'provider'] as const) {
+    for (const message of timelines[to].messages) {
+      if (message.kind !== 'received' || !isWarm(message.inference)) continue;
+      const { peer, phase, inference, step, name } = message;
+      const same = (m: { phase: RunPhase; inference: number; step: number }) =>
+        m.phase === phase && m.inference === inference && m.step === step;
+      const sent = timelines[peer].messages.find((m) => m.kind === 'sent' && m.peer === to && m.name === name && same(m));
+      const wait = timelines[to].spans.find((s) => s.kind === 'wait' && same(s) && Math.abs(s.end - message.at) < 0.05);
+      // Only where somebody was waiting already is the time from one to the other the message's own.
+      if (sent === undefined || wait === undefined || wait.start > sent.at) continue;
+      samples.push({ features: [1, message.bytes], seconds: (message.at - sent.at) / 1000 });
+    }
+  }
+  const [seconds, secondsPerByte] = fitRates(samples, 2) as [number, number];
+  return { seconds, secondsPerByte };
+}
+
+function workRates(program: Program, suiteName: string, timelines: Timelines, batchOf: readonly number[]): MachineRates['work'] {
+  const suite = suites[suiteName]!;
+  const groups = new Map<WorkKey, Sample<StepFeatures>[]>();
+  for (const batch of batches) {
+    const environment = costEnvironment(program, batch);
+    const ends = endFeatures(suite, environment);
+    const inferences = batchOf.map((b, i) => [b, i + 1] as const).filter(([b, number]) => b === batch && isWarm(number));
+    const parts = [
+      ...program.steps.map((step) => ({ kind: step.kind, features: stepFeatures(step, suite, environment) })),
+      { kind: 'input' as const, features: ends.input },
+      { kind: 'output' as const, features: ends.output },
+    ];
+    for (const role of ['client', 'server', 'provider'] as const) {
+      for (const phase of ['offline', 'online'] as const) {
+        for (const [index, { kind, features }] of parts.entries()) {
+          const times = inferences.map(([, number]) => workSeconds(timelines[role], phase, number, index));
+          const key: WorkKey = `${kind} ${role} ${phase}`;
+          const list = groups.get(key) ?? [];
+          list.push({ features, seconds: times.sort((a, b) => a - b)[times.length >> 1]! });
+          groups.set(key, list);
+        }
+      }
+    }
+  }
+  return Object.fromEntries([...groups].map(([key, samples]) => [key, fitRates(samples, 4) as unknown as StepRates]));
+}
+
+/** Time that a party was at work in one step of one inference. */
+function workSeconds({ spans }: Timeline, phase: RunPhase, inference: number, step: number): number {
+  const own = spans.filter((s) => s.kind !== 'phase' && s.phase === phase && s.inference === inference && s.step === step);
+  return busyIntervals({ spans: own, messages: [] }).reduce((sum, [start, end]) => sum + end - start, 0) / 1000;
+}
+
+interface Sample<F extends readonly number[]> {
+  readonly features: F;
+  readonly seconds: number;
+}
+
+/**
+ * Rates of at least 0 whose sums come closest to the samples, long and short ones weighed by the square root of their length: least squares by
+ * going from coordinate to coordinate.
+ */
+export function fitRates(samples: readonly Sample<readonly number[]>[], count: number): number[] {
+  const rates = new Array<number>(count).fill(0);
+  const weights = samples.map(({ seconds }) => 1 / (seconds + 1e-4));
+  const scale = rates.map((_, i) => Math.max(...samples.map(({ features }) => features[i]!), 1e-30));
+  for (let sweep = 0; sweep < 2000; sweep++) {
+    for (let i = 0; i < count; i++) {
+      let above = 0;
+      let below = 0;
+      for (const [s, { features, seconds }] of samples.entries()) {
+        const others = rates.reduce((sum, rate, j) => (j === i ? sum : sum + (rate * features[j]!) / scale[j]!), 0);
+        const own = features[i]! / scale[i]!;
+        above += weights[s]! * own * (seconds - others);
+        below += weights[s]! * own * own;
+      }
+      rates[i] = below === 0 ? 0 : Math.max(0, above / below);
+    }
+  }
+  return rates.map((rate, i) => rate / scale[i]!);
+}

@@ -1,0 +1,144 @@
+// A made-up network of every kind of step, for measuring a machine with. Its answers mean nothing.
+import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
+import { programHash } from '../model/files.js';
+import type { Patch, Program, Step } from '../model/program.js';
+import type { StoredModel } from './model-folder.js';
+
+/** A stack of stride-1 convolution that keeps its map's size. */
+export const sameConv = (inputs: number, outputs: number, size: number, kernel: number): ConvGeometry => ({
+  inputChannels: inputs,
+  inputHeight: size,
+  inputWidth: size,
+  outputChannels: outputs,
+  outputHeight: size,
+  outputWidth: size,
+  kernelHeight: kernel,
+  kernelWidth: kernel,
+  strideY: 1,
+  strideX: 1,
+  dilationY: 1,
+  dilationX: 1,
+  padTop: kernel >> 1,
+  padLeft: kernel >> 1,
+  groups: 1,
+});
+
+/** A pool of square windows over square maps. */
+export const squarePool = (channels: number, size: number, kernel: number, stride: number): PoolGeometry => ({
+  channels,
+  inputHeight: size,
+  inputWidth: size,
+  outputHeight: size / stride,
+  outputWidth: size / stride,
+  kernelHeight: kernel,
+  kernelWidth: kernel,
+  strideY: stride,
+  strideX: stride,
+  dilationY: 1,
+  dilationX: 1,
+  padTop: (kernel - stride + 1) >> 1,
+  padLeft: (kernel - stride + 1) >> 1,
+});
+
+type Shape = readonly [channels: number, height: number, width: number];
+
+/** A chain of steps that is being written: each reads the one before. */
+function createChain(input: Shape) {
+  const shapes: Shape[] = [input];
+  const steps: Step[] = [];
+  const layers: { weights: Int32Array; bias: Int32Array }[] = [];
+  const last = (): Shape => shapes.at(-1)!;
+  const push = (shape: Shape, make: (input: number, output: number, name: string) => Step): void => {
+    const output = shapes.push(shape) - 1;
+    steps.push(make(output - 1, output, `step ${output}`));
+  };
+  return {
+    shapes,
+    steps,
+    layers,
+    linear(channels: number, kernel: number): void {
+      const [inputs, size] = last();
+      const weights = layers.length;
+      layers.push({ weights: new Int32Array(channels * inputs * kernel ** 2).fill(3), bias: new Int32Array(channels) });
+      const geometry = sameConv(inputs, channels, size, kernel);
+      push([channels, size, size], (input, output, name) => ({ kind: 'linear', name, input, output, geometry, weights }));
+    },
+    relu(patch: Patch): void {
+      const patches = new Array<Patch>(last()[0]).fill(patch);
+      const window = { low: 12, high: 27 };
+      push(last(), (input, output, name) => ({ kind: 'relu', name, input, output, truncateBits: 12, window, patches }));
+    },
+    maxpool(kernel: number): void {
+      const [channels, size] = last();
+      const geometry = squarePool(channels, size, kernel, 2);
+      const window = { low: 0, high: 20 };
+      push([channels, size / 2, size / 2], (input, output, name) => ({ kind: 'maxpool', name, input, output, geometry, window }));
+    },
+    truncate: (): void => push(last(), (input, output, name) => ({ kind: 'truncate', name, input, output, truncateBits: 8 })),
+    /** The steps that send nothing. */
+    local(): void {
+      const shape = last();
+      const axes = shape.map((size, axis) => ({ axis, start: 0, step: 1, size }));
+      push(shape, (input, output, name) => ({ kind: 'view', name, input, output, inputShape: shape, axes }));
+      push(shape, (input, output, name) => ({ kind: 'add', name, inputs: [input, input - 1], factors: [1, 1], output }));
+      const both: Shape = [2 * shape[0], shape[1], shape[2]];
+      push(both, (input, output, name) => ({ kind: 'concat', name, inputs: [input, input - 1], axis: 0, output }));
+    },
+    average(): void {
+      const [channels, size] = last();
+      const geometry = squarePool(channels, size, size, size);
+      push([channels, 1, 1], (input, output, name) => ({ kind: 'sumpool', name, input, output, geometry }));
+    },
+  };
+}
+
+/** Steps of every kind, of 64 to 130,000 elements, as networks have them; 45 million multiply-adds. */
+export async function sampleModel(ringBits: number): Promise<StoredModel> {
+  const chain = createChain([16, 32, 32]);
+  chain.linear(16, 3);
+  chain.relu([1, 1]);
+  chain.linear(64, 1);
+  chain.relu([2, 2]);
+  chain.local();
+  chain.truncate();
+  chain.maxpool(2);
+  chain.linear(64, 3);
+  chain.relu([4, 4]);
+  chain.linear(64, 3);
+  chain.relu([1, 1]);
+  chain.maxpool(3);
+  chain.linear(64, 3);
+  chain.relu([0, 1]);
+  chain.local();
+  chain.truncate();
+  chain.average();
+  for (let i = 0; i < 3; i++) {
+    chain.linear(64, 1);
+    chain.relu([1, 1]);
+  }
+  chain.linear(10, 1);
+  return storedProgram(
+    {
+      schema: 'tessera/program@1',
+      ringBits,
+      tensors: chain.shapes.map((shape) => ({ shape, scale: 1 })),
+      input: 0,
+      output: chain.shapes.length - 1,
+      outputActivation: 'none',
+      steps: chain.steps,
+    },
+    chain.layers,
+  );
+}
+
+/** A program that no compiler made, as parties are given models. */
+export async function storedProgram(program: Program, layers: StoredModel['compiled']['weights']['layers'] = []): Promise<StoredModel> {
+  const hash = await programHash(program);
+  const range = { min: 0, max: 0 };
+  const calibratedOn = { source: 'none', images: 0, extraMarginBits: 0 };
+  const fractionBits = { activations: range, weights: range };
+  return {
+    compiled: { program, weights: { layers }, description: { name: 'sample' }, hash },
+    summary: { hash, ringBits: program.ringBits, fractionBits, drelus: 0, comparisons: 0, clipped: 0, calibratedOn },
+  };
+}
