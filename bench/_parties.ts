@@ -7,6 +7,7 @@ import { createOutput } from '../src/cli/output.js';
 import type { PrivateSession } from '../src/cli/run-types.js';
 import { openLocal } from '../src/cli/sessions.js';
 import type { Task } from '../src/cli/task.js';
+import type { NetworkProfile } from '../src/wire/profiles.js';
 
 /** One row of `tessera bench`. Times are medians over `runs` runs; a phase's seconds are those of its slowest party. */
 export interface BenchRow {
@@ -43,16 +44,26 @@ export function median(values: readonly number[]): number {
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
 }
 
-/** Opens a session between three processes (or in memory) on this machine, runs `work`, and ends everything. */
+/** How the parties of a benchmark run. */
+export interface PartiesOptions {
+  readonly threads: number;
+  /** Default "masked". */
+  readonly suite?: string;
+  readonly network?: NetworkProfile | undefined;
+}
+
+/** Opens a session between three processes on this machine, runs `work`, and ends everything. */
 export async function withParties<T>(
   model: StoredModel,
-  { threads }: BenchOptions,
+  options: PartiesOptions,
   work: (session: PrivateSession) => Promise<T>,
-  parties: 'processes' | 'memory' = 'processes',
 ): Promise<T> {
   const { task, end } = commandTask();
   try {
-    return await work(await openLocal(model, { suite: 'masked', parties, threads }, task));
+    const { threads, suite = 'masked', network } = options;
+    return await work(
+      await openLocal(model, { suite, parties: 'processes', threads, ...(network === undefined ? {} : { network }) }, task),
+    );
   } finally {
     await end();
   }

@@ -22,7 +22,13 @@ interface Row {
   readonly ratio: number;
 }
 
-async function measure(name: string, model: StoredModel, suite: string, network: (typeof profiles)[number], options: BenchOptions): Promise<Row[]> {
+async function measure(
+  name: string,
+  model: StoredModel,
+  suite: string,
+  network: (typeof profiles)[number],
+  options: BenchOptions,
+): Promise<Row[]> {
   const { program } = model.compiled;
   const { task, end } = commandTask();
   const machine = await openMachine({ suite, threads: options.threads, ringBits: program.ringBits }, task).finally(end);
@@ -43,7 +49,7 @@ async function measure(name: string, model: StoredModel, suite: string, network:
 const options = benchOptions();
 const rows: Row[] = [];
 for (const suite of Object.keys(suites)) {
-  for (const [name, model] of await resnet20(suite)) {
+  for (const [name, model] of await resnet20()) {
     for (const network of profiles) rows.push(...(await measure(name, model, suite, network, options)));
   }
 }

@@ -10,7 +10,15 @@ import { suites } from '../party/session.js';
 import { busyIntervals, type Timeline } from '../party/timeline.js';
 import { costEnvironment } from '../protocol/estimate.js';
 import type { RunPhase } from '../protocol/operation.js';
-import { endFeatures, type MachineRates, type StepFeatures, type StepRates, stepFeatures, type WorkKey } from '../protocol/timing.js';
+import {
+  endFeatures,
+  type MachineRates,
+  predictSeconds,
+  type StepFeatures,
+  type StepRates,
+  stepFeatures,
+  type WorkKey,
+} from '../protocol/timing.js';
 import { cacheFolder } from './cache.js';
 import { writeWhole } from './files.js';
 import { hashFolder } from './model.js';
@@ -49,7 +57,7 @@ export async function openMachine(options: MachineOptions, task: Task): Promise<
 }
 
 const batches = [1, 3];
-const repetitions = 4;
+const repetitions = 6;
 
 /** Measures now. */
 export async function measureMachine({ suite, threads, ringBits }: MachineOptions, task: Task): Promise<MachineRates> {
@@ -67,30 +75,72 @@ export async function measureMachine({ suite, threads, ringBits }: MachineOption
   const timelines = await session.timelines();
   await session.close();
   if (timelines === undefined) throw new Error('a session that was to record its timelines has none');
-  return { message: messageRates(timelines), work: workRates(program, suite, timelines, batchOf) };
+  const rates = { message: messageRates(timelines), work: workRates(program, suite, timelines, batchOf) };
+  return inTune(rates, program, suite, timelines, batchOf);
+}
+
+const tuningSteps = 8;
+
+/**
+ * Rates with which the sample itself takes as long as it did. Steps' times leave out what happens between steps, and that three parties share
+ * one machine: about a tenth of an online phase and a third of an offline one on two cores.
+ */
+function inTune(rates: MachineRates, program: Program, suite: string, timelines: Timelines, batchOf: readonly number[]): MachineRates {
+  let tuned = rates;
+  for (const phase of ['offline', 'online'] as const) {
+    const measured = batches.map((batch) => medianOf(phaseSeconds(timelines.client, phase, (n) => isWarm(n) && batchOf[n - 1] === batch)));
+    const total = measured.reduce((a, b) => a + b, 0);
+    for (let step = 0; step < tuningSteps; step++) {
+      const predicted = batches.reduce((sum, batch) => sum + predictSeconds(program, suites[suite]!, batch, undefined, tuned)[phase], 0);
+      tuned = { ...tuned, work: scaled(tuned.work, phase, Math.max(0.1, total / predicted)) };
+    }
+  }
+  return tuned;
+}
+
+function scaled(work: MachineRates['work'], phase: RunPhase, factor: number): MachineRates['work'] {
+  const entries = Object.entries(work).map(([key, rates]) => [key, key.endsWith(phase) ? rates.map((rate) => rate * factor) : rates]);
+  return Object.fromEntries(entries);
+}
+
+function phaseSeconds({ spans }: Timeline, phase: RunPhase, chosen: (inference: number) => boolean): number[] {
+  return spans.filter((s) => s.kind === 'phase' && s.phase === phase && chosen(s.inference)).map((s) => (s.end - s.start) / 1000);
 }
 
 /** The first inference of each batch size also makes index lists and fills caches. */
 const isWarm = (inference: number): boolean => inference > batches.length;
 
+/** Messages this small show what a message takes, and messages this large what their bytes take. */
+const smallBytes = 2000;
+const largeBytes = 50_000;
+
 function messageRates(timelines: Timelines): MachineRates['message'] {
-  const samples: Sample<readonly [number, number]>[] = [];
+  const latencies: { readonly bytes: number; readonly seconds: number }[] = [];
   for (const to of ['client', 'server', 'provider'] as const) {
     for (const message of timelines[to].messages) {
       if (message.kind !== 'received' || !isWarm(message.inference)) continue;
-      const { peer, phase, inference, step, name } = message;
-      const same = (m: { phase: RunPhase; inference: number; step: number }) =>
-        m.phase === phase && m.inference === inference && m.step === step;
-      const sent = timelines[peer].messages.find((m) => m.kind === 'sent' && m.peer === to && m.name === name && same(m));
-      const wait = timelines[to].spans.find((s) => s.kind === 'wait' && same(s) && Math.abs(s.end - message.at) < 0.05);
+      const { peer, name, bytes, at } = message;
+      const sent = timelines[peer].messages.find((m) => m.kind === 'sent' && m.peer === to && m.name === name && samePlace(m, message));
+      const wait = timelines[to].spans.find((s) => s.kind === 'wait' && samePlace(s, message) && Math.abs(s.end - at) < 0.05);
       // Only where somebody was waiting already is the time from one to the other the message's own.
-      if (sent === undefined || wait === undefined || wait.start > sent.at) continue;
-      samples.push({ features: [1, message.bytes], seconds: (message.at - sent.at) / 1000 });
+      if (sent !== undefined && wait !== undefined && wait.start <= sent.at) latencies.push({ bytes, seconds: (at - sent.at) / 1000 });
     }
   }
-  const [seconds, secondsPerByte] = fitRates(samples, 2) as [number, number];
-  return { seconds, secondsPerByte };
+  const seconds = medianOf(latencies.filter((l) => l.bytes < smallBytes).map((l) => l.seconds));
+  const perByte = latencies.filter((l) => l.bytes > largeBytes).map((l) => (l.seconds - seconds) / l.bytes);
+  return { seconds: Math.max(0, seconds), secondsPerByte: Math.max(0, medianOf(perByte)) };
 }
+
+interface Place {
+  readonly phase: RunPhase;
+  readonly inference: number;
+  readonly step: number;
+}
+
+const samePlace = (a: Place, b: Place): boolean => a.phase === b.phase && a.inference === b.inference && a.step === b.step;
+
+/** 0 of nothing. */
+const medianOf = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[values.length >> 1] ?? 0;
 
 function workRates(program: Program, suiteName: string, timelines: Timelines, batchOf: readonly number[]): MachineRates['work'] {
   const suite = suites[suiteName]!;
@@ -110,7 +160,7 @@ function workRates(program: Program, suiteName: string, timelines: Timelines, ba
           const times = inferences.map(([, number]) => workSeconds(timelines[role], phase, number, index));
           const key: WorkKey = `${kind} ${role} ${phase}`;
           const list = groups.get(key) ?? [];
-          list.push({ features, seconds: times.sort((a, b) => a - b)[times.length >> 1]! });
+          list.push({ features, seconds: medianOf(times) });
           groups.set(key, list);
         }
       }

@@ -174,8 +174,9 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
     },
     send(to, name, payload) {
       seen(clock + 1);
+      const left = party.recorder && timelineNow();
       channel(to).send({ inference: at.number, step: at.step, name }, payload, at.phase, clock + 1);
-      if (opened !== undefined) noteDeparture(party, at, to, name, payload.length, opened);
+      if (opened !== undefined && left !== undefined) noteDeparture(party, at, to, name, payload.length, opened, left);
     },
     async receive(from, name, bytes, orNone = false) {
       const label = { inference: at.number, step: at.step, name };
@@ -213,14 +214,15 @@ function noteMessage(
   peer: Role,
   name: number,
   bytes: number,
+  at: number,
 ): void {
-  recorder?.message({ kind, phase, inference, step, name, peer, bytes, at: timelineNow() });
+  recorder?.message({ kind, phase, inference, step, name, peer, bytes, at });
 }
 
 /** A message that was sent. The ends have no span of their own: what led to the message is theirs. */
-function noteDeparture(party: PartyState, at: Position, to: Role, name: number, bytes: number, opened: number): void {
+function noteDeparture(party: PartyState, at: Position, to: Role, name: number, bytes: number, opened: number, left: number): void {
   const { phase, number: inference, step } = at;
-  noteMessage(party, at, 'sent', to, name, bytes);
+  noteMessage(party, at, 'sent', to, name, bytes, left);
   if (step >= party.program.steps.length) party.recorder?.span({ kind: 'step', phase, inference, step, start: opened, end: timelineNow() });
 }
 
@@ -228,7 +230,7 @@ function noteDeparture(party: PartyState, at: Position, to: Role, name: number, 
 function noteArrival(party: PartyState, at: Position, from: Role, name: number, bytes: number, start: number): void {
   const { phase, number: inference, step } = at;
   party.recorder?.span({ kind: 'wait', phase, inference, step, start, end: timelineNow() });
-  noteMessage(party, at, 'received', from, name, bytes);
+  noteMessage(party, at, 'received', from, name, bytes, timelineNow());
 }
 
 function wrongSize(party: PartyState, from: Role, at: Position, name: number, expected: number, got: number): PeerError {
