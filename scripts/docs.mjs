@@ -20,6 +20,10 @@ that are not evaluated. \`out of range\` counts evaluated values that left their
     'Single images and streams, three processes on one machine. Offline is what happens before the picture exists.',
   ],
   relu: ['ReLUs by themselves', 'ReLU with truncation, three processes on one machine. Bytes are of all phases and all links.'],
+  estimate: [
+    'Predicted seconds',
+    'Seconds that `estimate` predicts beside those of a run in three processes over imitated networks; the ratio is predicted to measured.',
+  ],
   kernels: [
     'Kernels',
     'Each as a share of the machine’s own ceiling: a loop of multiply-adds in WASM that stays in the first-level cache.',

@@ -7,6 +7,7 @@ import type { Patch, Program, ReluStep } from '../model/program.js';
 import { costEnvironment, estimate } from '../protocol/estimate.js';
 import type { Link, MessageSize, Role, RunPhase } from '../protocol/operation.js';
 import { operationOf, type Suite } from '../protocol/suite.js';
+import { type MachineRates, predictSeconds, type StepRates } from '../protocol/timing.js';
 import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import type { CostOf } from './select.js';
 
@@ -47,47 +48,44 @@ export function bytesMeter(suite: Suite, paid: PaidPhase): Meter {
   };
 }
 
-/** Seconds of computing: `fixed` whatever the patches are, and for each element and each comparison. All three parties on one machine. */
-export interface ComputeCost {
-  readonly fixed: number;
-  readonly perElement: number;
-  readonly perBlock: number;
-  /** For an element of an identity channel. */
-  readonly perIdentity: number;
-}
-
 /**
- * Seconds on a network: half a round trip for each one-way message in the longest chain, the busiest link's bytes at the network's rate, and
- * computing. Which link is busiest in a phase is taken from `plain`, the program without a spec.
+ * Seconds on a network, as {@link predictSeconds} plays them through. A patch's share is what it adds where it counts in full: its bytes on the
+ * link that is busiest in a phase for `plain`, the program without a spec, and each party's work. In a whole inference some of that happens at
+ * the same time, so shares add up to more than what patches change; choosing and reckoning alternate (src/cli/spending.ts).
  */
 export function secondsMeter(
   suite: Suite,
   paid: PaidPhase,
   network: NetworkProfile | undefined,
-  compute: ComputeCost,
+  machine: MachineRates,
   plain: Program,
 ): Meter {
   const phases = (['offline', 'online'] as const).filter((phase) => isPaid(phase, paid));
   const costs = estimate(plain, suite);
   const busiest = new Map(phases.map((phase) => [phase, busiestLink(costs[phase].links, network)]));
+  const [, perElement, perByte] = reluRates(machine, phases);
   return {
     whole(program) {
-      const own = estimate(program, suite);
-      const computing = program.steps.reduce(
-        (sum, step) => sum + (step.kind === 'relu' ? stepSeconds(program, step, compute) : 0),
-        compute.fixed,
-      );
-      return phases.reduce((sum, phase) => sum + transportSeconds(own[phase], network), computing);
+      const predicted = predictSeconds(program, suite, 1, network, machine);
+      return phases.reduce((sum, phase) => sum + predicted[phase], 0);
     },
     ofPatch(program, step, patch) {
-      const sent = channelMessages(program, step, patch, suite).reduce(
-        (sum, m) => sum + (busiest.get(m.phase) === m.link ? m.bytes / rateOf(network, m.link) : 0),
-        0,
-      );
+      const messages = channelMessages(program, step, patch, suite);
+      const sent = messages.reduce((sum, m) => sum + (busiest.get(m.phase) === m.link ? m.bytes / rateOf(network, m.link) : 0), 0);
+      const handled = messages.reduce((sum, m) => sum + m.bytes, 0);
       const [, height = 1, width = 1] = program.tensors[step.input]!.shape;
-      return sent / pictures + patchSeconds(patch, height, width, compute);
+      const isDropped = patch[0] === 1 && patch[1] === 0;
+      const elements = isDropped ? 0 : 2 * height * width;
+      return (sent + perByte * handled) / pictures + perElement * elements;
     },
   };
+}
+
+/** Rates of all parties' work on an activation together. */
+function reluRates({ work }: MachineRates, phases: readonly RunPhase[]): StepRates {
+  const all = phases.flatMap((phase) => (['client', 'server', 'provider'] as const).map((role) => work[`relu ${role} ${phase}`]));
+  const sum = (i: 0 | 1 | 2 | 3): number => all.reduce((total, rates) => total + (rates?.[i] ?? 0), 0);
+  return [sum(0), sum(1), sum(2), sum(3)];
 }
 
 function busiestLink(links: Partial<Record<Link, number>>, network: NetworkProfile | undefined): Link | undefined {
@@ -95,32 +93,10 @@ function busiestLink(links: Partial<Record<Link, number>>, network: NetworkProfi
   return (Object.entries(links) as [Link, number][]).sort((a, b) => seconds(b) - seconds(a))[0]?.[0];
 }
 
-/** Time that messages take on a network; 0 where none is imitated. */
-export function transportSeconds(
-  { rounds, links }: { readonly rounds: number; readonly links: Partial<Record<Link, number>> },
-  network: NetworkProfile | undefined,
-): number {
-  if (network === undefined) return 0;
-  const sending = (Object.entries(links) as [Link, number][]).map(([link, bytes]) => bytes / rateOf(network, link));
-  return (rounds * network.roundTripSeconds) / 2 + Math.max(0, ...sending);
-}
-
 /** Bytes per second of a link on a network; endless where none is imitated. */
 function rateOf(network: NetworkProfile | undefined, link: Link): number {
   const [from, to] = link.split('>') as [Role, Role];
   return network === undefined ? Number.POSITIVE_INFINITY : linkSpeed(network, from, to).bytesPerSecond;
-}
-
-function patchSeconds([h, w]: Patch, height: number, width: number, { perElement, perBlock, perIdentity }: ComputeCost): number {
-  if (h === 0) return perIdentity * height * width;
-  if (w === 0) return 0;
-  return perElement * height * width + perBlock * Math.ceil(height / h) * Math.ceil(width / w);
-}
-
-function stepSeconds(program: Program, { input, patches }: ReluStep, compute: ComputeCost): number {
-  const [channels = 1, height = 1, width = 1] = program.tensors[input]!.shape;
-  if (patches === undefined) return channels * patchSeconds([1, 1], height, width, compute);
-  return patches.reduce((sum, patch) => sum + patchSeconds(patch, height, width, compute), 0);
 }
 
 /**

@@ -33,8 +33,13 @@ interface MachineOptions {
   readonly ringBits: number;
 }
 
-/** This machine's rates: those that were measured before with the same program, or measured now, which takes some seconds. */
+/**
+ * This machine's rates: those that were measured before with the same program, or measured now, which takes some seconds. A suite that cannot run
+ * every kind of step cannot be measured: its seconds are those of the network alone.
+ */
 export async function openMachine(options: MachineOptions, task: Task): Promise<MachineRates> {
+  const { program } = (await sampleModel(options.ringBits)).compiled;
+  if (suites[options.suite]!.refuses(program) !== undefined) return { message: { seconds: 0, secondsPerByte: 0 }, work: {} };
   const folders = ['protocol', 'party', 'kernel', 'wire'].map((name) => fileURLToPath(new URL(`../${name}`, import.meta.url)));
   const code = await Promise.all(folders.map(hashFolder));
   const key = createHash('sha256')
@@ -82,8 +87,8 @@ export async function measureMachine({ suite, threads, ringBits }: MachineOption
 const tuningSteps = 8;
 
 /**
- * Rates with which the sample itself takes as long as it did. Steps' times leave out what happens between steps, and that three parties share
- * one machine: about a tenth of an online phase and a third of an offline one on two cores.
+ * Rates with which the sample itself takes as long as it did. Steps' times leave out what happens between steps, and what three parties on one
+ * machine take from each other.
  */
 function inTune(rates: MachineRates, program: Program, suite: string, timelines: Timelines, batchOf: readonly number[]): MachineRates {
   let tuned = rates;

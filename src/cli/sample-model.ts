@@ -1,7 +1,9 @@
 // A made-up network of every kind of step, for measuring a machine with. Its answers mean nothing.
+import type { Words } from '../kernel/compute.js';
 import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
 import { programHash } from '../model/files.js';
 import type { Patch, Program, Step } from '../model/program.js';
+import { plainWords } from '../ring/words.js';
 import type { StoredModel } from './model-folder.js';
 
 /** A stack of stride-1 convolution that keeps its map's size. */
@@ -43,10 +45,10 @@ export const squarePool = (channels: number, size: number, kernel: number, strid
 type Shape = readonly [channels: number, height: number, width: number];
 
 /** A chain of steps that is being written: each reads the one before. */
-function createChain(input: Shape) {
+function createChain(input: Shape, ringBits: number) {
   const shapes: Shape[] = [input];
   const steps: Step[] = [];
-  const layers: { weights: Int32Array; bias: Int32Array }[] = [];
+  const layers: { weights: Words; bias: Words }[] = [];
   const last = (): Shape => shapes.at(-1)!;
   const push = (shape: Shape, make: (input: number, output: number, name: string) => Step): void => {
     const output = shapes.push(shape) - 1;
@@ -59,7 +61,7 @@ function createChain(input: Shape) {
     linear(channels: number, kernel: number): void {
       const [inputs, size] = last();
       const weights = layers.length;
-      layers.push({ weights: new Int32Array(channels * inputs * kernel ** 2).fill(3), bias: new Int32Array(channels) });
+      layers.push({ weights: plainWords(ringBits, channels * inputs * kernel ** 2), bias: plainWords(ringBits, channels) });
       const geometry = sameConv(inputs, channels, size, kernel);
       push([channels, size, size], (input, output, name) => ({ kind: 'linear', name, input, output, geometry, weights }));
     },
@@ -81,6 +83,9 @@ function createChain(input: Shape) {
       const axes = shape.map((size, axis) => ({ axis, start: 0, step: 1, size }));
       push(shape, (input, output, name) => ({ kind: 'view', name, input, output, inputShape: shape, axes }));
       push(shape, (input, output, name) => ({ kind: 'add', name, inputs: [input, input - 1], factors: [1, 1], output }));
+      const positions = Array.from({ length: shape[2] }, (_, i) => [i, Math.max(0, i - 1)]).flat();
+      const weights = positions.map(() => 1);
+      push(shape, (input, output, name) => ({ kind: 'resample', name, input, output, axis: 2, taps: 2, positions, weights }));
       const both: Shape = [2 * shape[0], shape[1], shape[2]];
       push(both, (input, output, name) => ({ kind: 'concat', name, inputs: [input, input - 1], axis: 0, output }));
     },
@@ -92,9 +97,9 @@ function createChain(input: Shape) {
   };
 }
 
-/** Steps of every kind, of 64 to 130,000 elements, as networks have them; 45 million multiply-adds. */
+/** Steps of every kind, of 64 to 130,000 elements, as networks have them, in a ring of that many bits. */
 export async function sampleModel(ringBits: number): Promise<StoredModel> {
-  const chain = createChain([16, 32, 32]);
+  const chain = createChain([16, 32, 32], ringBits);
   chain.linear(16, 3);
   chain.relu([1, 1]);
   chain.linear(64, 1);

@@ -2,16 +2,15 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bytesMeter, type ComputeCost, costsFrom, type Meter, type PaidPhase, secondsMeter } from '../block/cost.js';
+import { bytesMeter, costsFrom, type Meter, type PaidPhase, secondsMeter } from '../block/cost.js';
 import type { Distortion } from '../block/distortion-file.js';
 import { type CostOf, leastCost, type OptimalSelection, selectOptimal, toSpec } from '../block/select.js';
 import { UsageError } from '../errors.js';
-import type { Compute } from '../kernel/compute.js';
-import type { Patch, Program, ReluStep } from '../model/program.js';
-import { openLocalSession } from '../party/local.js';
+import type { Patch, Program } from '../model/program.js';
 import { suites } from '../party/session.js';
 import type { NetworkProfile } from '../wire/profiles.js';
 import { openCompute } from './compute.js';
+import { openMachine } from './machine.js';
 import { findModel, openModel } from './model.js';
 import type { ModelOptions } from './options.js';
 import { openPictures } from './pictures.js';
@@ -63,7 +62,13 @@ export async function openSpending(
   const meter =
     kind === 'bytes'
       ? bytesMeter(suite, options.phase)
-      : secondsMeter(suite, options.phase, options.network, await measureCompute(compute, plain, options), plain.program);
+      : secondsMeter(
+          suite,
+          options.phase,
+          options.network,
+          await openMachine({ suite: options.suite, threads: options.threads, ringBits: plain.program.ringBits }, task),
+          plain.program,
+        );
   const folder = await mkdtemp(join(tmpdir(), 'tessera-solve-'));
   task.atEnd(() => rm(folder, { recursive: true, force: true }));
   const compileWith = async (patches: readonly Patch[]): Promise<Program> => {
@@ -127,59 +132,6 @@ function selectionCost({ meta }: Distortion, costOf: CostOf, patches: readonly P
     for (let c = 0; c < channels; c++) sum += costOf({ layer, height, width }, patches?.[row++] ?? [1, 1]);
     return sum;
   }, 0);
-}
-
-/** Elements of the sample activations: 16 channels of 64 × 64. */
-const sampleShape = [16, 64, 64];
-const sampleRuns = 3;
-
-/** Times three activations on this machine, all parties in one process, and the model itself. Seconds of the phase that is paid for. */
-async function measureCompute(
-  compute: Compute,
-  { program, weights }: { readonly program: Program; readonly weights: Parameters<typeof openLocalSession>[0]['weights'] },
-  options: SpendingOptions,
-): Promise<ComputeCost> {
-  const step = program.steps.find((s): s is ReluStep => s.kind === 'relu')!;
-  const time = (own: Program, ownWeights: typeof weights): Promise<number> => secondsOf(compute, own, ownWeights, options);
-  const activation = (patch: Patch): Promise<number> => time(activationProgram(program, step, patch), { layers: [] });
-  const elements = sampleShape.reduce((a, b) => a * b, 1);
-  const [fine, coarse, identity] = [await activation([1, 1]), await activation([8, 8]), await activation([0, 1])];
-  const perBlock = Math.max(0, (fine - coarse) / (elements - elements / 64));
-  const cost = { perBlock, perElement: Math.max(0, fine / elements - perBlock), perIdentity: identity / elements };
-  const relus = program.steps.reduce((sum, s) => {
-    if (s.kind !== 'relu') return sum;
-    return sum + program.tensors[s.input]!.shape.reduce((a, b) => a * b, 1) * (cost.perElement + perBlock);
-  }, 0);
-  return { ...cost, fixed: Math.max(0, (await time(program, weights)) - relus) };
-}
-
-function activationProgram(program: Program, step: ReluStep, patch: Patch): Program {
-  const tensors = [step.input, step.output].map((id) => ({ shape: sampleShape, scale: program.tensors[id]!.scale }));
-  const { cap: _, ...plain } = step;
-  const own: ReluStep = { ...plain, input: 0, output: 1, patches: new Array<Patch>(sampleShape[0]!).fill(patch) };
-  return { ...program, tensors, input: 0, output: 1, outputActivation: 'none', steps: [own] };
-}
-
-async function secondsOf(
-  compute: Compute,
-  program: Program,
-  weights: Parameters<typeof openLocalSession>[0]['weights'],
-  { suite, phase }: SpendingOptions,
-): Promise<number> {
-  const session = await openLocalSession({ compute, program, weights, suite });
-  const zeros = new Float32Array(program.tensors[program.input]!.shape.reduce((a, b) => a * b, 1));
-  const times: number[] = [];
-  for (let i = 0; i < sampleRuns + 1; i++) {
-    const start = performance.now();
-    const prepared = await session.client.prepare(1);
-    const middle = performance.now();
-    await prepared.infer(zeros);
-    const end = performance.now();
-    times.push((phase === 'offline' ? middle - start : phase === 'online' ? end - middle : end - start) / 1000);
-  }
-  await session.close();
-  // The first run also makes the index lists.
-  return times.slice(1).sort((a, b) => a - b)[sampleRuns >> 1]!;
 }
 
 /** The knapsack, for {@link Spending.choose}. */

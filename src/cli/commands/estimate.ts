@@ -43,7 +43,7 @@ export function estimateCommand(): Command {
         const { compiled, summary } = await openModel(source, options, task, compute, pictures);
         const costs: [string, SuiteEstimate][] = [];
         for (const [name, suite] of Object.entries(suites)) {
-            if (suite.refuses(compiled.program) !== undefined) continue;
+          if (suite.refuses(compiled.program) !== undefined) continue;
           const machine = await openMachine({ suite: name, threads: options.threads, ringBits: compiled.program.ringBits }, task);
           costs.push([name, estimateSuite(compiled.program, name, options.batch, machine)]);
         }
