@@ -43,6 +43,8 @@ export interface TrainingPlan {
   /** Folder of the checkpoint, and whether to go on from it. */
   readonly checkpoint?: string;
   readonly resume: boolean;
+  /** Score to be beaten; that of the network as training finds it where absent. */
+  readonly before?: number;
   /** Seconds between two checkpoints; one is kept after every epoch anyway. */
   readonly keepSeconds: number;
 }
@@ -51,7 +53,7 @@ export interface TrainingPlan {
 export interface Trained {
   readonly graph: Graph;
   readonly metric: Metric;
-  /** Score of the network as training found it (under the spec). */
+  /** Score before training (under the spec). */
   readonly before: number;
   readonly epochs: readonly Epoch[];
   readonly bestEpoch: number;
@@ -72,7 +74,7 @@ export async function runTraining(plan: TrainingPlan, task: Task, compute: Compu
   const validate = (): Promise<number> =>
     scoreOf(validation, plan.outputs, (images, count) => trainable.predict(images, count), task.signal);
   const start = performance.now();
-  const before = await validate();
+  const before = plan.before ?? (await validate());
   const { momentum, nesterov, weightDecay, clipNorm } = settings;
   const sgd = createSgd(compute, trainable.parameters, {
     momentum,

@@ -1,6 +1,8 @@
 // tessera finetune: trains a network under a spec (or with cheaper layers in place of others) until it is nearly as right as before.
 import { createHash } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { selectPictures } from '../../data/dataset.node.js';
+import { shuffledOrder } from '../../data/loader.js';
 import { UsageError } from '../../errors.js';
 import type { Compute } from '../../kernel/compute.js';
 import { compileGraph } from '../../model/compile.js';
@@ -13,6 +15,8 @@ import { splitOutputActivation } from '../../model/passes/reorder.js';
 import { replacements } from '../../model/passes/replace.js';
 import { simplify } from '../../model/passes/simplify.js';
 import type { Epoch } from '../../train/checkpoint.js';
+import type { TrainNetwork } from '../../train/network.js';
+import { measureMoments, withBatchNorm } from '../../train/normalise.js';
 import type { NoiseOptions } from '../../train/trainable.js';
 import { checkLabels, type Metric, metricOf, scoreOf } from '../accuracy.js';
 import { openCompute } from '../compute.js';
@@ -39,6 +43,8 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly softStart: number;
   readonly stages: number;
   readonly qat?: number;
+  /** False with --no-batch-norm. */
+  readonly batchNorm: boolean;
   readonly output: string;
 }
 
@@ -81,6 +87,7 @@ export function finetuneCommand(): Command {
     )
     .addOption(new Option('--soft-start <epochs>', 'over which plain ReLU fades').argParser(numberBetween(0, 1e4)).default(0))
     .addOption(new Option('--stages <n>', 'stages over which the spec comes in').argParser(wholeNumber(1, 1000)).default(1))
+    .option('--no-batch-norm', 'train biases as they are, instead of batch norm put back behind the convolutions')
     .addOption(new Option('--qat <bits>', 'imitate the fixed point of a ring of so many bits').argParser(wholeNumber(16, 32)));
   return withTraining(command)
     .requiredOption('-o, --output <file>', 'ONNX file to write; its spec is put beside it as .spec.json')
@@ -119,12 +126,9 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   const work = await prepare(onnx, pictures, options, task, compute);
   const { original, patches } = work;
   const trained = await runTraining(work.plan, task, compute);
-  const bytes = writeOnnx(trained.graph);
+  const bytes = writeOnnx(simplify(trained.graph));
   const model = createHash('sha256').update(bytes).digest('hex');
-  const predict = (network: Graph) => (images: Float32Array, count: number) => forward(compute, network, images, count);
-  const written = applyPatches(simplify(readGraph(bytes)), patches ?? new Map());
-  const after = await scoreOf(pictures.validation, work.plan.outputs, predict(written), task.signal);
-  const originalScore = await scoreOf(pictures.validation, work.plan.outputs, predict(original), task.signal);
+  const after = await work.score(applyPatches(simplify(readGraph(bytes)), patches ?? new Map()));
   await writeWhole(options.output, bytes);
   const spec = patches === undefined ? undefined : options.output.replace(/(\.onnx)?$/, '.spec.json');
   if (spec !== undefined && patches !== undefined) {
@@ -134,7 +138,7 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
   const { train, validation, heldOut } = pictures;
   return {
-    ...{ original: originalScore, before, after, metric, epochs, bestEpoch, stoppedEarly, seconds },
+    ...{ original, before, after, metric, epochs, bestEpoch, stoppedEarly, seconds },
     images: { training: train.count, validation: validation.count, ...(heldOut === undefined ? {} : { heldOut }) },
     ...{ file: options.output, ...(spec === undefined ? {} : { spec }), model },
   };
@@ -142,8 +146,10 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
 
 interface Work {
   readonly plan: TrainingPlan;
-  /** As it was given, simplified. */
-  readonly original: Graph;
+  /** Score of the network as it was given. */
+  readonly original: number;
+  /** Of any network, on the validation pictures. */
+  score(graph: Graph): Promise<number>;
   readonly patches?: LayerPatches;
   readonly made: object;
 }
@@ -153,15 +159,15 @@ async function prepare(
   onnx: OnnxFile,
   pictures: TrainingPictures,
   options: FinetuneOptions,
-  { output }: Task,
+  { output, signal }: Task,
   compute: Compute,
 ): Promise<Work> {
   const { train, validation } = pictures;
-  const original = simplify(onnx.readGraph(inputShapeOf(onnx, { dataset: train })));
-  for (const dataset of [train, validation]) checkShape(dataset, original.input.shape);
-  const given = options.replace.reduce((graph, name) => replacements[name]!(graph), original);
+  const full = simplify(onnx.readGraph(inputShapeOf(onnx, { dataset: train })));
+  for (const dataset of [train, validation]) checkShape(dataset, full.input.shape);
+  const given = options.replace.reduce((graph, name) => replacements[name]!(graph), full);
   const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
-  applyPatches(given, spec?.patches ?? new Map());
+  const under = applyPatches(given, spec?.patches ?? new Map());
   if (spec !== undefined && spec.windows.size > 0) {
     output.note('The windows of the spec are of the network as it was: they are left out, choose them for the new one.');
   }
@@ -172,17 +178,38 @@ async function prepare(
   const distillation = options.distill === true ? defaultDistillation : options.distill;
   checkTargets(pictures, distillation, options);
   const noise = options.qat === undefined ? undefined : await noiseOf(compute, given, spec?.patches, train, options.qat);
+  const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
+  const original = await score(full);
+  const network = options.batchNorm ? await normalise(compute, full, given, under, train) : given;
   const plan: TrainingPlan = {
-    ...{ network: given, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
+    before: await score(under),
+    ...{ network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
     ...(spec === undefined ? {} : { patches: spec.patches }),
     ...{ softStart: options.softStart, stages: options.stages },
-    ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(original).graph, ...distillation } }),
+    ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(full).graph, ...distillation } }),
     ...(noise === undefined ? {} : { noise }),
     key: [onnx.fullHash(), spec?.hash ?? null, options.replace],
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
     ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
   };
-  return { plan, original, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
+  return { plan, original, score, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
+}
+
+/** Pictures that batch norm's statistics begin from. */
+const normCalibration = 256;
+
+/** What is given with batch norm behind its convolutions, which brings channels back to the moments they had in the full network. */
+async function normalise(
+  compute: Compute,
+  full: Graph,
+  given: Graph,
+  under: Graph,
+  train: TrainingPictures['train'],
+): Promise<TrainNetwork> {
+  const count = Math.min(normCalibration, train.count);
+  // Drawn, because folders are sorted by class.
+  const images = await selectPictures(train, [...shuffledOrder(train.count, 0, 0).subarray(0, count)]).read(0, count);
+  return withBatchNorm(given, await measureMoments(compute, full, images, count), await measureMoments(compute, under, images, count));
 }
 
 /** Pictures without labels can only be learned from with a teacher alone. */
