@@ -27,6 +27,10 @@ function words(length: number, seed: number): Int32Array {
   });
 }
 
+/** 64-bit words over their whole range. */
+const longs = (length: number, seed: number): BigInt64Array =>
+  BigInt64Array.from(words(length, seed), (high, i) => (BigInt(high) << 32n) + BigInt(Math.imul(high, 77777) ^ i));
+
 const floats = (length: number, seed: number): Float32Array => Float32Array.from(words(length, seed), (x) => x / 2 ** 31);
 
 const axis = fc.record({
@@ -100,13 +104,18 @@ const outputCount = (g: ConvGeometry, batch: number): number => batch * g.output
 const weightsOf = (g: ConvGeometry): number => (g.outputChannels * g.inputChannels * g.kernelHeight * g.kernelWidth) / g.groups;
 
 /** Runs `use` with everything copied onto the heap between guard words, and checks that those survive. */
-async function guarded<T extends Int32Array | Float32Array>(
+async function guarded<T extends Int32Array | Float32Array | BigInt64Array>(
   compute: Compute,
   values: readonly T[],
   use: (...heap: T[]) => Promise<void>,
 ): Promise<void> {
   const before = compute.memory.usedBytes;
   const heap = values.map((value) => {
+    if (value instanceof BigInt64Array) {
+      const array = compute.longs(value.length);
+      array.set(value);
+      return array as T;
+    }
     const array = value instanceof Int32Array ? compute.words(value.length) : compute.floats(value.length);
     array.set(value);
     return array as T;
@@ -161,6 +170,26 @@ describe.each([
     );
   });
 
+  it('convolution of 64-bit words', async () => {
+    await fc.assert(
+      fc.asyncProperty(anyConvolution, batches, fc.integer(), fc.boolean(), fc.boolean(), async (g, batch, seed, withBias, withAddend) => {
+        const weights = longs(weightsOf(g), seed);
+        const input = longs(inputCount(g, batch), seed + 1);
+        const bias = longs(g.outputChannels, seed + 2);
+        const addend = longs(outputCount(g, batch), seed + 3);
+        const expected = withAddend ? addend.slice() : new BigInt64Array(addend.length);
+        plainConvolve(g, weights, input, batch, expected, withBias ? bias : undefined);
+        await guarded(compute, [input, bias, addend, addend.map(() => 7n)], async (x, b, a, y) => {
+          const packed = await packWeights(compute, g, weights);
+          await convolve(compute, packed, x!, batch, y!, { ...(withBias ? { bias: b! } : {}), ...(withAddend ? { addend: a! } : {}) });
+          expect(y).toEqual(expected);
+          freeWeights(compute, packed);
+        });
+      }),
+      { numRuns: Math.ceil(numRuns / 2) },
+    );
+  });
+
   it('convolution of floats', async () => {
     await fc.assert(
       fc.asyncProperty(anyConvolution, batches, fc.integer(), async (g, batch, seed) => {
@@ -199,6 +228,11 @@ describe.each([
           await guarded(compute, [input, output], async (x, y) => {
             await sumPool(compute, g, x!, batch, y!);
             expect(y).toEqual(sums);
+          });
+          // Sums of 32-bit words are exact in 64 bits: they agree mod 2^32.
+          await guarded(compute, [BigInt64Array.from(input, BigInt), new BigInt64Array(output.length)], async (x, y) => {
+            await sumPool(compute, g, x!, batch, y!);
+            expect(Int32Array.from(y!, (v) => Number(BigInt.asIntN(32, v)))).toEqual(sums);
           });
           const real = floats(input.length, seed);
           const multipliers = floats(g.outputHeight * g.outputWidth, seed + 1);

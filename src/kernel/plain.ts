@@ -3,13 +3,24 @@ import type { ConvGeometry, PoolGeometry } from './geometry.js';
 
 type Numbers = Int32Array | Float32Array;
 
-/** Product and sum in the ring or in doubles. */
-interface Arithmetic {
-  multiplyAdd(sum: number, a: number, b: number): number;
+/** Elements of one kind, written and read by index. */
+interface Elements<V> {
+  readonly length: number;
+  [index: number]: V;
 }
 
-const ring: Arithmetic = { multiplyAdd: (sum, a, b) => (sum + Math.imul(a, b)) | 0 };
-const real: Arithmetic = { multiplyAdd: (sum, a, b) => sum + a * b };
+/** Product and sum in a ring or in doubles. */
+interface Arithmetic<V> {
+  add(a: V, b: V): V;
+  multiplyAdd(sum: V, a: V, b: V): V;
+}
+
+const ring: Arithmetic<number> = { add: (a, b) => (a + b) | 0, multiplyAdd: (sum, a, b) => (sum + Math.imul(a, b)) | 0 };
+const real: Arithmetic<number> = { add: (a, b) => a + b, multiplyAdd: (sum, a, b) => sum + a * b };
+const longRing: Arithmetic<bigint> = {
+  add: (a, b) => BigInt.asIntN(64, a + b),
+  multiplyAdd: (sum, a, b) => BigInt.asIntN(64, sum + a * b),
+};
 
 /** Input positions (y, x) under output (oy, ox), and their place in the kernel; those outside the map are left out. */
 function* window(g: ConvGeometry | PoolGeometry, oy: number, ox: number): Generator<{ y: number; x: number; tap: number }> {
@@ -23,8 +34,32 @@ function* window(g: ConvGeometry | PoolGeometry, oy: number, ox: number): Genera
 }
 
 /** Twin of `convolve` and `convolveFloat`, by the definition of a convolution. `output` may hold the addend: it is added to. */
-export function plainConvolve<T extends Numbers>(g: ConvGeometry, weights: T, input: T, batch: number, output: T, bias?: T): void {
-  const arithmetic = weights instanceof Int32Array ? ring : real;
+export function plainConvolve<T extends Numbers | BigInt64Array>(
+  g: ConvGeometry,
+  weights: T,
+  input: T,
+  batch: number,
+  output: T,
+  bias?: T,
+): void {
+  if (weights instanceof BigInt64Array) {
+    const [x, y, b] = [input, output, bias] as unknown as readonly (BigInt64Array | undefined)[];
+    convolveWith(longRing, g, weights, x!, batch, y!, b ?? new BigInt64Array(g.outputChannels));
+  } else {
+    const [x, y, b] = [input, output, bias] as unknown as readonly (Numbers | undefined)[];
+    convolveWith(weights instanceof Int32Array ? ring : real, g, weights, x!, batch, y!, b ?? new Float32Array(g.outputChannels));
+  }
+}
+
+function convolveWith<V>(
+  arithmetic: Arithmetic<V>,
+  g: ConvGeometry,
+  weights: Elements<V>,
+  input: Elements<V>,
+  batch: number,
+  output: Elements<V>,
+  bias: Elements<V>,
+): void {
   const channels = g.inputChannels / g.groups;
   const outputs = g.outputChannels / g.groups;
   const taps = g.kernelHeight * g.kernelWidth;
@@ -34,7 +69,7 @@ export function plainConvolve<T extends Numbers>(g: ConvGeometry, weights: T, in
       const firstChannel = n * g.inputChannels + Math.floor(o / outputs) * channels;
       for (let oy = 0; oy < g.outputHeight; oy++) {
         for (let ox = 0; ox < g.outputWidth; ox++) {
-          let sum = output[at]! + (bias ? bias[o]! : 0);
+          let sum = arithmetic.add(output[at]!, bias[o]!);
           for (const { y, x, tap } of window(g, oy, ox)) {
             for (let c = 0; c < channels; c++) {
               const value = input[((firstChannel + c) * g.inputHeight + y) * g.inputWidth + x]!;

@@ -49,7 +49,12 @@ it('maps words and floats along an axis as its twin does', async () => {
         expect(Array.from(y, (v) => v + 0)).toEqual(expected.map((v) => v + 0));
         compute.free(x, w, y);
       }
-      compute.free(heapPositions);
+      const [x, w, y] = [compute.longs(input.length), compute.words(weights.length), compute.longs(expected.length)];
+      x.set(input.map(BigInt));
+      w.set(weights);
+      await resample(compute, shape, { taps, positions: heapPositions, weights: w }, x, y);
+      expect(Array.from(y, Number)).toEqual(expected.map((v) => v + 0));
+      compute.free(x, w, y, heapPositions);
     }),
   );
 });
