@@ -16,3 +16,6 @@ export * from './moves';
 export * from './training';
 export { denseWeightGradient, weightGradient } from './weight-gradient';
 export { resampleFloats, resampleLongs, resampleWords } from './resample';
+export { compareDigits, findZeros, shareBits } from './digits';
+export * from './odd';
+export * from './select';
