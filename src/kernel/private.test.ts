@@ -252,9 +252,9 @@ describe('selection', () => {
         const n = rows.length;
         const flags = bytesOnHeap(rows.map(([flag]) => flag));
         const column = (c: 1 | 2 | 3 | 4) => rows.map((row) => row[c]);
-        const sign = minus ? -1 : 1;
+        const sign = minus ? -1 : 0;
         const share = rows.map(([flag, , m, drawn]) => (flag ? m : 0n) - drawn);
-        const select = rows.map(([turn, o, y, g, m]) => BigInt(sign) * plain.selected(turn, o, y, g, m, BigInt(offset), first));
+        const select = rows.map(([turn, o, y, g, m]) => (minus ? -1n : 1n) * plain.selected(turn, o, y, g, m, BigInt(offset), first));
         const f = first ? 1 : 0;
         const longs = ([1, 2, 3, 4] as const).map((c) => longsOnHeap(column(c)));
         const words = ([1, 2, 3, 4] as const).map((c) => wordsOnHeap(column(c).map((v) => Number(BigInt.asIntN(32, v)))));
@@ -263,8 +263,10 @@ describe('selection', () => {
         compute.call('shareSelectionWords', short, flags, words[1]!, words[2]!, 0, n);
         expect([...long]).toEqual(share.map((v) => BigInt.asIntN(64, v)));
         expect([...short]).toEqual(share.map((v) => Number(BigInt.asIntN(32, v))));
-        long.fill(0n);
-        short.fill(0);
+        if (sign < 0) {
+          long.fill(0n);
+          short.fill(0);
+        }
         compute.call('selectLongs', long, flags, longs[0]!, longs[1]!, longs[2]!, longs[3]!, offset, f, sign, 0, n);
         compute.call('selectWords', short, flags, words[0]!, words[1]!, words[2]!, words[3]!, offset, f, sign, 0, n);
         expect([...long]).toEqual(select.map((v) => BigInt.asIntN(64, v)));

@@ -27,8 +27,8 @@ const codes = new Map<number, DigitCode>();
 
 /** The code of a comparison of `bits` bits. */
 export function digitCode(bits: number): DigitCode {
-  let code = codes.get(bits);
-  if (!code) codes.set(bits, (code = makeCode(bits, smallestPrimeAbove(bits + 1))));
+  const code = codes.get(bits) ?? makeCode(bits, smallestPrimeAbove(bits + 1));
+  codes.set(bits, code);
   return code;
 }
 

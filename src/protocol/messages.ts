@@ -30,3 +30,24 @@ export const messageNames = {
   /** server > client: a bit of each opened value. */
   truncationBits: 14,
 } as const;
+
+/** The same of the `securenn` suite's comparisons. */
+export const comparisonNames = {
+  /** provider > client, server, offline: shares for share conversion. */
+  conversionDeal: 1,
+  /** client <> server: a share under its mask. */
+  conversionOpening: 2,
+  /** client, server > provider: masked digits of private compare. */
+  conversionDigits: 3,
+  /** provider > client, server: shares of what it found. */
+  conversionShares: 4,
+  /** The same four of the most significant bit. */
+  signDeal: 5,
+  signOpening: 6,
+  signDigits: 7,
+  signShares: 8,
+  /** client <> server: the value that a sign selects, under a mask. */
+  selectionOpening: 9,
+  /** provider > client, server: shares of sign times mask. */
+  selectionShares: 10,
+} as const;

@@ -19,8 +19,8 @@ export function shareSelectionLongs(dst: usize, flags: usize, words: usize, draw
 }
 
 /**
- * One party's share of (1 xor turn xor g) y, times sign, added to dst: turn is known to both, g and g m are shared, opened = y + m is known to
- * both. `offset` is taken off the opened value, and off the first party's share y.
+ * One party's share of (1 xor turn xor g) y: turn is known to both, g and g m are shared, opened = y + m is known to both. `offset` is taken off
+ * the opened value, and off the share y of the party that is `offsets`. It is stored in dst where `sign` is 0, else added `sign` times.
  */
 export function selectWords(
   dst: usize,
@@ -30,18 +30,18 @@ export function selectWords(
   g: usize,
   masked: usize,
   offset: i32,
-  first: i32,
+  offsets: i32,
   sign: i32,
   begin: i32,
   end: i32,
 ): void {
-  const own = first ? offset : 0;
+  const own = offsets ? offset : 0;
   for (let i = begin; i < end; i++) {
     const o = <usize>i << 2;
     const t = -(<i32>load<u8>(turn + i));
     const product = (load<i32>(opened + o) - offset) * load<i32>(g + o) - load<i32>(masked + o);
     const x = ((load<i32>(y + o) - own) & ~t) + ((product ^ ~t) - ~t);
-    store<i32>(dst + o, load<i32>(dst + o) + sign * x);
+    store<i32>(dst + o, sign ? load<i32>(dst + o) + sign * x : x);
   }
 }
 
@@ -54,18 +54,18 @@ export function selectLongs(
   g: usize,
   masked: usize,
   offset: i32,
-  first: i32,
+  offsets: i32,
   sign: i32,
   begin: i32,
   end: i32,
 ): void {
   const less = <i64>offset;
-  const own: i64 = first ? less : 0;
+  const own: i64 = offsets ? less : 0;
   for (let i = begin; i < end; i++) {
     const o = <usize>i << 3;
     const t = -(<i64>load<u8>(turn + i));
     const product = (load<i64>(opened + o) - less) * load<i64>(g + o) - load<i64>(masked + o);
     const x = ((load<i64>(y + o) - own) & ~t) + ((product ^ ~t) - ~t);
-    store<i64>(dst + o, load<i64>(dst + o) + <i64>sign * x);
+    store<i64>(dst + o, sign ? load<i64>(dst + o) + <i64>sign * x : x);
   }
 }

@@ -1,0 +1,84 @@
+// Shares of what the provider knows: of each element one party draws its share and the other receives it. And openings between the two.
+import type { Words } from '../../kernel/compute.js';
+import type { MessageSize, RunPhase } from '../operation.js';
+import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
+import { type Half, type Halves, type Hands, type Party, parties, peerOf, tileLongs } from './privatecompare.js';
+
+/** Uniform words mod L - 1 (L = 2^bits), within 2^(bits - 128). */
+export async function drawOdd(hands: Hands, bits: number, peer: 'provider' | Party, part: number, out: BigInt64Array): Promise<void> {
+  const stream = hands.memory.bytes(16 * out.length);
+  await hands.draw(peer, part, stream);
+  await hands.compute.run('reduceOdd', [out, stream, bits], out.length, { grain: 32, costPerItem: 20 });
+  hands.memory.free(stream);
+}
+
+/** A party's shares mod L - 1, of which its own half is drawn and the other still to come. */
+export async function drawOwnOdd(hands: Hands, bits: number, halves: Halves, self: Party, part: number): Promise<BigInt64Array> {
+  const words = tileLongs(hands, halves.count);
+  const { first, count } = halves[self];
+  await drawOdd(hands, bits, 'provider', part, words.subarray(first, first + count));
+  return words;
+}
+
+/** Provider: shares mod L - 1 of `flags`, for the half that `drawer` draws: what the other party gets. */
+export async function dealOdd(hands: Hands, bits: number, flags: Uint8Array, half: Half, drawer: Party, part: number): Promise<BigInt64Array> {
+  const shares = hands.memory.longs(half.count);
+  await drawOdd(hands, bits, drawer, part, shares);
+  await hands.compute.run('shareOdd', [shares, flags.subarray(half.first), shares, bits], half.count, { grain: 32, costPerItem: 2 });
+  return shares;
+}
+
+/** Provider: a message to each party with its shares mod L - 1 of `flags`. */
+export async function sendOdd(hands: Hands, bits: number, flags: Uint8Array, halves: Halves, part: number, name: number): Promise<void> {
+  for (const drawer of parties) {
+    const shares = await dealOdd(hands, bits, flags, halves[drawer], drawer, part);
+    await sendShares(hands, peerOf(drawer), shares, halves[drawer], bits, name);
+    hands.memory.free(shares);
+  }
+}
+
+/** Sends a party its shares of the other's half, if there are any. */
+export async function sendShares(hands: Hands, to: Party, words: Words, half: Half, bits: number, name: number): Promise<void> {
+  if (half.count === 0) return;
+  const message = payloadWriter(hands, packedBytes(half.count, bits));
+  await message.words(words, half.count, bits);
+  const payload = message.done();
+  hands.send(to, name, payload);
+  hands.memory.free(payload);
+}
+
+/** Receives what {@link sendShares} sent, into the other party's half of `words`. */
+export async function receiveShares(hands: Hands, self: Party, words: Words, halves: Halves, bits: number, name: number): Promise<void> {
+  const { first, count } = halves[peerOf(self)];
+  if (count === 0) return;
+  const message = payloadReader(hands, await hands.receive('provider', name, packedBytes(count, bits)));
+  await message.words(words.subarray(first, first + count), count, bits);
+  message.free();
+}
+
+/** The messages of {@link sendShares} to both parties. */
+export function shareMessages(phase: RunPhase, name: number, halves: Halves, bits: number): MessageSize[] {
+  return parties.flatMap((to) => {
+    const { count } = halves[peerOf(to)];
+    return count === 0 ? [] : [{ phase, link: `provider>${to}` as const, name, bytes: packedBytes(count, bits) }];
+  });
+}
+
+/** Sends the peer this party's words, of which the first `count` count, and returns the peer's. */
+export async function exchange(hands: Hands, self: Party, words: Words, count: number, bits: number, name: number): Promise<Words> {
+  const bytes = packedBytes(count, bits);
+  const message = payloadWriter(hands, bytes);
+  await message.words(words, count, bits);
+  const payload = message.done();
+  hands.send(peerOf(self), name, payload);
+  hands.memory.free(payload);
+  const theirs = words instanceof Int32Array ? hands.memory.words(count) : hands.memory.longs(count);
+  const answer = payloadReader(hands, await hands.receive(peerOf(self), name, bytes));
+  await answer.words(theirs, count, bits);
+  answer.free();
+  return theirs;
+}
+
+export function exchangeMessages(name: number, count: number, bits: number): MessageSize[] {
+  return parties.map((from) => ({ phase: 'online', link: `${from}>${peerOf(from)}` as const, name, bytes: packedBytes(count, bits) }));
+}
