@@ -44,12 +44,12 @@ function rough(length: number): Uint8Array {
 
 const bitsOf = fc.oneof(fc.integer({ min: 2, max: 64 }), fc.constantFrom(2, 8, 16, 32, 63, 64));
 /** A value of `bits` bits, often at an end. */
-const valueOf = (bits: number) =>
+const wordOf = (bits: number) =>
   fc.oneof(fc.bigInt(0n, (1n << BigInt(bits)) - 1n), fc.constantFrom(0n, 1n, (1n << BigInt(bits)) - 1n, (1n << BigInt(bits)) - 2n));
 const cases = bitsOf.chain((bits) =>
   fc.record({
     bits: fc.constant(bits),
-    values: fc.array(fc.tuple(valueOf(bits), valueOf(bits), fc.nat(1), valueOf(bits)), { minLength: 1, maxLength: 40 }),
+    values: fc.array(fc.tuple(wordOf(bits), wordOf(bits), fc.nat(1), wordOf(bits)), { minLength: 1, maxLength: 40 }),
   }),
 );
 const runs = { numRuns: 60 };

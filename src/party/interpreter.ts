@@ -146,6 +146,8 @@ interface Position {
 
 function stepContext(party: PartyState, environment: CostEnvironment, memory: Scope, values: Values, at: Position): EndContext {
   let clock = at.depth;
+  const branches: (() => number)[] = [];
+  const latest = () => branches.reduce((depth, branch) => Math.max(depth, branch()), clock);
   const opened = party.recorder && timelineNow();
   const seen = (depth: number) => {
     at.rounds[at.phase] = Math.max(at.rounds[at.phase], depth);
@@ -203,8 +205,13 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
       party.cache.set(full, made);
       return made;
     },
+    branch(after = false) {
+      const own = stepContext(party, environment, memory, values, { ...at, depth: after ? latest() : clock });
+      branches.push(own.clock);
+      return own.context;
+    },
   };
-  return { context, clock: () => clock };
+  return { context, clock: latest };
 }
 
 function noteMessage(

@@ -45,6 +45,11 @@ export interface StepContext<W extends Words = Int32Array> extends CostEnvironme
   draw(peer: Role, part: number, out: HeapArray): Promise<void>;
   /** Something derived from the public program alone, made once a batch size and kept on the heap. */
   cached<T>(key: string, make: () => T): T;
+  /**
+   * The same hands for work that runs beside other work of the step: its messages are a chain of their own, from which rounds are counted. It
+   * starts where this one's is or, `after` them, where the longest chain of all its branches is.
+   */
+  branch(after?: boolean): StepContext<W>;
 }
 
 /** Convolution weights of one layer, packed for the kernel, with the bias (the server's only). */

@@ -19,9 +19,9 @@ import type { ReluStep } from '../../model/program.js';
 import { messageNames } from '../messages.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
 import { asWords, carve, carvedBytes, packedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
+import { type PatchLayout, patchCounts, patchLayout } from '../patches.js';
 import * as comparison from './comparison.js';
 import * as identity from './identity.js';
-import { type PatchLayout, patchCounts, patchLayout } from './layout.js';
 import { type ComparisonPlan, planComparison } from './plan.js';
 
 /** Draws of the step: with the client (shares, then lambda'), with the server (planes and the opening's mask c). */

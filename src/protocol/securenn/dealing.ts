@@ -21,7 +21,14 @@ export async function drawOwnOdd(hands: Hands, bits: number, halves: Halves, sel
 }
 
 /** Provider: shares mod L - 1 of `flags`, for the half that `drawer` draws: what the other party gets. */
-export async function dealOdd(hands: Hands, bits: number, flags: Uint8Array, half: Half, drawer: Party, part: number): Promise<BigInt64Array> {
+export async function dealOdd(
+  hands: Hands,
+  bits: number,
+  flags: Uint8Array,
+  half: Half,
+  drawer: Party,
+  part: number,
+): Promise<BigInt64Array> {
   const shares = hands.memory.longs(half.count);
   await drawOdd(hands, bits, drawer, part, shares);
   await hands.compute.run('shareOdd', [shares, flags.subarray(half.first), shares, bits], half.count, { grain: 32, costPerItem: 2 });

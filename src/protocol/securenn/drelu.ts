@@ -71,12 +71,17 @@ export function messages(comparison: Comparison): MessageSize[] {
 /** Online messages in a row: opening, digits and shares, of the conversion and of the sign. */
 export const rounds = 6;
 
-/** Runs `work` on every chunk, a few at a time; the promises it gives settle as chunks end. */
-export function overChunks<T>(comparison: Pick<Comparison, 'count' | 'firstChunk'>, work: (chunk: Chunk, index: number) => Promise<T>): Promise<T>[] {
+/** Runs `work` on every chunk with hands of its own, a few at a time; the promises it gives settle as chunks end. */
+export function overChunks<T>(
+  hands: Hands,
+  comparison: Pick<Comparison, 'count' | 'firstChunk'>,
+  work: (own: Hands, chunk: Chunk, index: number) => Promise<T>,
+): Promise<T>[] {
   const results: Promise<T>[] = [];
   for (const [index, chunk] of chunksOf(comparison).entries()) {
+    const own = numbered(hands.branch(), chunk.number);
     const before = results[index - chunksInFlight];
-    results.push(before ? before.then(() => work(chunk, index)) : work(chunk, index));
+    results.push(before ? before.then(() => work(own, chunk, index)) : work(own, chunk, index));
   }
   for (const result of results) result.catch(() => {});
   return results;
@@ -86,8 +91,7 @@ export function overChunks<T>(comparison: Pick<Comparison, 'count' | 'firstChunk
 export async function providerOffline(hands: Hands, comparison: Comparison): Promise<Uint8Array[]> {
   const { bits } = comparedBits(comparison.window, comparison.ringBits);
   return Promise.all(
-    overChunks(comparison, async ({ halves, number }) => {
-      const own = numbered(hands, number);
+    overChunks(hands, comparison, async (own, { halves }) => {
       await shareconvert.providerOffline(own, bits, halves);
       return msb.providerOffline(own, bits, halves);
     }),
@@ -97,8 +101,7 @@ export async function providerOffline(hands: Hands, comparison: Comparison): Pro
 /** Provider, online: g of every chunk (see msb.ts), as chunks end. */
 export function providerOnline(hands: Hands, comparison: Comparison, lowest: readonly Uint8Array[]): Promise<Uint8Array>[] {
   const { bits } = comparedBits(comparison.window, comparison.ringBits);
-  return overChunks(comparison, async ({ halves, number }, index) => {
-    const own = numbered(hands, number);
+  return overChunks(hands, comparison, async (own, { halves }, index) => {
     await shareconvert.providerOnline(own, bits, halves);
     return msb.providerOnline(own, bits, halves, comparison.ringBits, lowest[index]!);
   });
@@ -113,8 +116,7 @@ export interface ChunkMaterial {
 export function partyOffline(hands: Hands, self: Party, comparison: Comparison): Promise<ChunkMaterial[]> {
   const { bits } = comparedBits(comparison.window, comparison.ringBits);
   return Promise.all(
-    overChunks(comparison, async ({ halves, number }) => {
-      const own = numbered(hands, number);
+    overChunks(hands, comparison, async (own, { halves }) => {
       const conversion = await shareconvert.partyOffline(own, self, bits, halves);
       return { conversion, sign: await msb.partyOffline(own, self, bits, halves, comparison.ringBits) };
     }),
@@ -131,8 +133,7 @@ export function partyOnline(
 ): Promise<msb.SharedSign>[] {
   const { ringBits, window } = comparison;
   const { bits, shift } = comparedBits(window, ringBits);
-  return overChunks(comparison, async ({ first, halves, number }, index) => {
-    const own = numbered(hands, number);
+  return overChunks(hands, comparison, async (own, { first, halves }, index) => {
     const a = tileLongs(hands, halves.count);
     const kernel = isLong(ringBits) ? 'windowLongs' : 'windowWords';
     await hands.compute.run(kernel, [a, words.subarray(first), shift, bits], halves.count, { grain: 32 });

@@ -18,7 +18,9 @@ import { type DigitCode, digitCode, drawBytes, maskBytes, tileElements, tilesOf 
 import type { MessageSize, StepContext } from '../operation.js';
 
 /** What the comparison needs of a step. */
-export type Hands = Pick<StepContext<Words>, 'compute' | 'memory' | 'send' | 'receive' | 'draw' | 'cached'>;
+export type Hands = Pick<StepContext<Words>, 'compute' | 'memory' | 'send' | 'receive' | 'draw' | 'cached'> & {
+  branch(after?: boolean): Hands;
+};
 
 export type Party = 'client' | 'server';
 export const parties = ['client', 'server'] as const;
@@ -58,7 +60,13 @@ export const digitBytes = (bits: number, tiles: number): number => tiles * digit
 const nanosecondsPerDigit = 5;
 
 /** Runs a kernel of assembly/digits.ts over tiles. */
-const runTiles = (hands: Hands, kernel: string, code: DigitCode, args: readonly (number | Uint8Array | Words)[], tiles: number): Promise<void> =>
+const runTiles = (
+  hands: Hands,
+  kernel: string,
+  code: DigitCode,
+  args: readonly (number | Uint8Array | Words)[],
+  tiles: number,
+): Promise<void> =>
   hands.compute.run(kernel, [recordOf(hands, code), ...args], tiles, { costPerItem: nanosecondsPerDigit * tileElements * code.bits });
 
 function recordOf({ compute, cached }: Hands, code: DigitCode): Int32Array {

@@ -13,10 +13,10 @@
 // The provider receives DReLU's messages alone.
 import type { Words } from '../../kernel/compute.js';
 import { isLong, ringWords, runWords } from '../../ring/words.js';
+import { comparisonNames as names } from '../messages.js';
 import { type MessageSize, roundStride } from '../operation.js';
 import { exchange, exchangeMessages, receiveShares, sendShares, shareMessages } from './dealing.js';
 import * as drelu from './drelu.js';
-import { comparisonNames as names } from '../messages.js';
 import type { SharedSign } from './msb.js';
 import { type Hands, type Party, parties, peerOf } from './privatecompare.js';
 
@@ -59,12 +59,14 @@ export function shapeOf(
 export const nextChunk = ({ elements }: Shape): number => elements.firstChunk + Math.ceil(elements.count / drelu.chunkElements);
 
 export function messages({ ringBits, offsets, comparisons, elements }: Shape): MessageSize[] {
-  const selections = drelu.chunksOf(elements).flatMap(({ halves, number }) =>
-    [
-      ...exchangeMessages(names.selectionOpening, halves.count, ringBits),
-      ...offsets.flatMap((_, i) => shareMessages('online', names.selectionShares + i, halves, ringBits)),
-    ].map((m) => ({ ...m, name: m.name + number * roundStride })),
-  );
+  const selections = drelu
+    .chunksOf(elements)
+    .flatMap(({ halves, number }) =>
+      [
+        ...exchangeMessages(names.selectionOpening, halves.count, ringBits),
+        ...offsets.flatMap((_, i) => shareMessages('online', names.selectionShares + i, halves, ringBits)),
+      ].map((m) => ({ ...m, name: m.name + number * roundStride })),
+    );
   return [...comparisons.flatMap(drelu.messages), ...selections];
 }
 
@@ -81,8 +83,7 @@ export async function providerOffline(hands: Hands, shape: Shape): Promise<Deale
   const lowest: Uint8Array[][] = [];
   for (const comparison of comparisons) lowest.push(await drelu.providerOffline(hands, comparison));
   const masks = await Promise.all(
-    drelu.overChunks(elements, async ({ halves: { count }, number }) => {
-      const own = drelu.numbered(hands, number);
+    drelu.overChunks(hands, elements, async (own, { halves: { count } }) => {
       const [a, b] = [ringWords(hands.memory, ringBits, count), ringWords(hands.memory, ringBits, count)];
       await Promise.all([own.draw('client', parts.mask, a), own.draw('server', parts.mask, b)]);
       await runWords(hands.compute, 'add', a, [a, a, b], count);
@@ -113,7 +114,9 @@ function spread<T>(
 ): Promise<T>[] {
   if (!blockOf) return [...chunks];
   const all = Promise.all(chunks).then(join);
-  const results = drelu.chunksOf(elements).map(({ first, halves }) => all.then((joined) => gather(joined, blockOf.subarray(first, first + halves.count))));
+  const results = drelu
+    .chunksOf(elements)
+    .map(({ first, halves }) => all.then((joined) => gather(joined, blockOf.subarray(first, first + halves.count))));
   for (const result of results) result.catch(() => {});
   return results;
 }
@@ -133,7 +136,11 @@ const joinSigns =
   (hands: Hands, ringBits: number) =>
   (chunks: readonly SharedSign[]): SharedSign => {
     const shares = chunks.map(({ g }) => g);
-    const g = ringWords(hands.memory, ringBits, shares.reduce((sum, { length }) => sum + length, 0));
+    const g = ringWords(
+      hands.memory,
+      ringBits,
+      shares.reduce((sum, { length }) => sum + length, 0),
+    );
     return { turn: joinFlags(hands)(chunks.map(({ turn }) => turn)), g: joinChunks(shares, g) };
   };
 
@@ -151,11 +158,11 @@ export async function providerOnline(hands: Hands, shape: Shape, blocks: Blocks,
     return spread(found, blocks, elements, joinFlags(hands), (all, index) => gatherFlags(hands, all, index));
   });
   const kernel = isLong(ringBits) ? 'shareSelectionLongs' : 'shareSelectionWords';
-  const dealt = drelu.overChunks(elements, async ({ halves, number }, index) => {
-    const own = drelu.numbered(hands, number);
+  const dealt = drelu.overChunks(hands, elements, async (_, { halves, number }, index) => {
     const mask = masks[index]!;
     for (const [i, flags] of signs.entries()) {
       const g = await flags[index]!;
+      const own = drelu.numbered(hands.branch(true), number);
       for (const drawer of parties) {
         const { first, count } = halves[drawer];
         const shares = ringWords(hands.memory, ringBits, count);
@@ -187,8 +194,7 @@ export async function partyOffline(hands: Hands, self: Party, shape: Shape): Pro
   const { ringBits, comparisons, elements } = shape;
   const materials: drelu.ChunkMaterial[][] = [];
   for (const comparison of comparisons) materials.push(await drelu.partyOffline(hands, self, comparison));
-  const own = drelu.overChunks(elements, async ({ halves, number }) => {
-    const numbered = drelu.numbered(hands, number);
+  const own = drelu.overChunks(hands, elements, async (numbered, { halves }) => {
     const { first, count } = halves[self];
     const mask = ringWords(hands.memory, ringBits, halves.count);
     await numbered.draw('provider', parts.mask, mask);
@@ -226,7 +232,14 @@ async function comparedWords(hands: Hands, self: Party, shape: Shape, blocks: Bl
 }
 
 /** Client and server, online: shares of relu of what `y` shares. Frees the material. */
-export async function partyOnline(hands: Hands, self: Party, shape: Shape, blocks: Blocks, y: Words, material: PartyMaterial): Promise<Words> {
+export async function partyOnline(
+  hands: Hands,
+  self: Party,
+  shape: Shape,
+  blocks: Blocks,
+  y: Words,
+  material: PartyMaterial,
+): Promise<Words> {
   const { compute, memory } = hands;
   const { ringBits, offsets, comparisons, elements } = shape;
   const compared = await comparedWords(hands, self, shape, blocks, y);
@@ -237,8 +250,7 @@ export async function partyOnline(hands: Hands, self: Party, shape: Shape, block
   const out = ringWords(memory, ringBits, y.length);
   const kernel = isLong(ringBits) ? 'selectLongs' : 'selectWords';
   const server = self === 'server' ? 1 : 0;
-  const selected = drelu.overChunks(elements, async ({ first, halves, number }, index) => {
-    const own = drelu.numbered(hands, number);
+  const selected = drelu.overChunks(hands, elements, async (own, { first, halves }, index) => {
     const { mask, products } = material.elements[index]!;
     const { count } = halves;
     const [from, to] = [y.subarray(first, first + count), out.subarray(first, first + count)];

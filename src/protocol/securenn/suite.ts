@@ -1,31 +1,35 @@
 // The `securenn` suite: additive shares between client and server, with a provider that also takes part online (SecureNN, Wagh et al. 2019,
 // with the savings of Porthos, Kumar et al. 2020). One line an operation.
-import type { Program } from '../../model/program.js';
 import type { OperationTable, Suite } from '../suite.js';
 import * as ends from './ends.js';
 import { linear, type WeightMasks } from './linear.js';
 import { add, concat, resample, sumpool, view } from './local.js';
+import { maxpool } from './maxpool.js';
+import { relu } from './relu.js';
 import { exactTruncation, localTruncation, type Truncation, truncate } from './truncate.js';
 
 function operations(masks: WeightMasks, truncation: Truncation): OperationTable {
-  return { linear: linear(masks), truncate: truncate(truncation), sumpool, resample, add, concat, view } as unknown as OperationTable;
+  return {
+    linear: linear(masks),
+    relu: relu(truncation),
+    truncate: truncate(truncation),
+    maxpool,
+    sumpool,
+    resample,
+    add,
+    concat,
+    view,
+  } as unknown as OperationTable;
 }
 
-const missing = (table: OperationTable, program: Program): string | undefined =>
-  program.steps.map((step) => step.kind).find((kind) => !(kind in table));
-
 function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite {
-  const table = operations(masks, truncation);
   return {
     name,
-    operations: table,
+    operations: operations(masks, truncation),
     ends,
     reusesWeights: masks === 'reusable',
     defaultRingBits: 64,
-    refuses(program) {
-      const kind = missing(table, program);
-      return kind === undefined ? undefined : `has no ${kind} yet`;
-    },
+    refuses: () => undefined,
   };
 }
 

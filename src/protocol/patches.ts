@@ -1,7 +1,7 @@
 // Which elements of a layer share a comparison: block ReLU's patches as index lists on the heap. Public, made once a batch size.
-import type { Compute } from '../../kernel/compute.js';
-import type { Patch, ReluStep } from '../../model/program.js';
-import type { CostEnvironment, StepContext } from '../operation.js';
+import type { Compute } from '../kernel/compute.js';
+import type { Patch, ReluStep } from '../model/program.js';
+import type { CostEnvironment, StepContext } from './operation.js';
 
 /** How many elements are compared, in how many blocks, and how many pass as identity; what is left is zero. */
 export interface PatchCounts {
@@ -55,7 +55,7 @@ export function patchCounts(step: ReluStep, environment: CostEnvironment): Patch
 }
 
 /** The index lists of one step; cached on the heap, as they depend on the program and the batch alone. */
-export function patchLayout(context: StepContext, step: ReluStep): PatchLayout {
+export function patchLayout(context: CostEnvironment & Pick<StepContext, 'compute' | 'cached'>, step: ReluStep): PatchLayout {
   return context.cached('patches', () => {
     const counts = patchCounts(step, context);
     if (!step.patches) {
