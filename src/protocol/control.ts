@@ -2,15 +2,16 @@
 import { labelBytes } from '../wire/channel.js';
 import type { MessageSize } from './operation.js';
 
+/** Above what a step may use: steps number their rounds and chunks from 0 up (see roundStride). */
 export const controlNames = {
   /** client > server, inference = the client's request number: batch (u32). */
-  request: 101,
+  request: 0xff01,
   /** server > client, same label number: the inference's number (u32), by which all its other messages are labelled. */
-  number: 102,
+  number: 0xff02,
   /** server > provider, request number of the server in this session: inference and batch (u32 each). */
-  prepare: 103,
+  prepare: 0xff03,
   /** server > client: all material for the inference is in place. */
-  ready: 104,
+  ready: 0xff04,
 } as const;
 
 export const controlMessages: readonly MessageSize[] = [

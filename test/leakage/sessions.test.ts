@@ -1,6 +1,7 @@
 // Stream addresses over whole sessions: batches, retries, failures at every message, new sessions, reloaded weights. And the provider's view.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { PeerError, UsageError } from '../../src/errors.js';
+import { controlNames } from '../../src/protocol/control.js';
 import { smallNetwork } from './networks.js';
 import { type Draw, type House, openHouse } from './sessions.js';
 
@@ -137,7 +138,7 @@ describe('what an inference shows on the wire', () => {
     for (const messages of [a, b]) {
       const told = messages.filter(({ to, phase }) => to === 'provider' && phase !== 'setup');
       expect(told).toHaveLength(1);
-      expect([told[0]!.label.name, told[0]!.payload.length]).toEqual([103, 8]);
+      expect([told[0]!.label.name, told[0]!.payload.length]).toEqual([controlNames.prepare, 8]);
       expect(new DataView(told[0]!.payload.buffer).getUint32(4, true)).toBe(1);
     }
   });

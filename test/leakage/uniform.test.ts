@@ -13,6 +13,7 @@ import { readGraph } from '../../src/model/onnx.js';
 import type { Program, ProgramWeights } from '../../src/model/program.js';
 import { openLocalSession } from '../../src/party/local.js';
 import { linearSteps, weightCount } from '../../src/party/weights.js';
+import { controlNames } from '../../src/protocol/control.js';
 import { values } from '../networks.js';
 import { type Received, recording } from '../protocol/harness.js';
 import { layoutOf, placeParts } from './layout.js';
@@ -64,7 +65,7 @@ async function run({ program, weights }: Model, readdress?: Readdress, joined = 
       if (label.name !== 205) continue;
       const { geometry } = linearSteps(program)[label.step]!;
       differences.push(cut(`D ${label.step}`, 0, payload, 0, weightCount(geometry) * program.ringBits));
-    } else if (label.name < 101) {
+    } else if (label.name < controlNames.request) {
       const parts = layout.messages.get(`${label.step}/${label.name}`)!;
       const { starts, bytes } = placeParts(parts, 1);
       expect(payload.length).toBe(bytes);
