@@ -14,13 +14,26 @@ function zeroBytes(length: number): Uint8Array {
   return zeros.subarray(0, length);
 }
 
+/** Messages in groups that do not wait for one another. */
+function waves(messages: readonly MessageSize[]): MessageSize[][] {
+  const all: MessageSize[][] = [];
+  for (const message of messages) {
+    const last = all.at(-1);
+    if (last && message.round !== undefined && last[0]!.round === message.round) last.push(message);
+    else all.push([message]);
+  }
+  return all;
+}
+
 /** Plays one party's part of some messages: sends its own and awaits the others', in the order of the list, which is that of their dependence. */
 async function exchange(context: StepContext<Words>, messages: readonly MessageSize[], role: Role, phase: RunPhase): Promise<void> {
-  for (const { phase: when, link, name, bytes } of messages) {
-    const [from, to] = link.split('>') as [Role, Role];
-    if (when !== phase) continue;
-    if (from === role) context.send(to, name, zeroBytes(bytes));
-    else if (to === role) await context.receive(from, name, bytes);
+  for (const wave of waves(messages.filter((message) => message.phase === phase))) {
+    const ends = wave.map(({ link, name, bytes }) => {
+      const [from, to] = link.split('>') as [Role, Role];
+      return { from, to, name, bytes };
+    });
+    for (const { from, to, name, bytes } of ends) if (from === role) context.send(to, name, zeroBytes(bytes));
+    for (const { from, to, name, bytes } of ends) if (to === role) await context.receive(from, name, bytes);
   }
 }
 

@@ -14,6 +14,11 @@ export interface MessageSize {
   readonly link: Link;
   readonly name: number;
   readonly bytes: number;
+  /**
+   * Where messages of a step pass each other: those that stand in a row with the same round do not wait for one another. Else each message
+   * waits for the one before it in the list.
+   */
+  readonly round?: number;
 }
 
 /** What a cost formula may depend on: all of it public. */

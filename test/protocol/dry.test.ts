@@ -5,6 +5,7 @@ import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { Program, ProgramWeights } from '../../src/model/program.js';
 import { openLocalSession } from '../../src/party/local.js';
 import { addDrySuites, suites } from '../../src/party/session.js';
+import { controlNames } from '../../src/protocol/control.js';
 import { dryName } from '../../src/protocol/dry.js';
 import { smallNetwork } from '../leakage/networks.js';
 import { type Received, recording } from './harness.js';
@@ -56,7 +57,7 @@ describe.each(able)('the dry twin of %s', (name) => {
   it('sends zeros, but for the numbers that start an inference', async () => {
     addDrySuites();
     const { messages } = await record(program, weights, dryName(name), 1);
-    const steps = messages.filter(({ label }) => label.name < 100);
+    const steps = messages.filter(({ label }) => label.name < controlNames.request);
     expect(steps.length).toBeGreaterThan(20);
     for (const { payload } of steps) expect(payload.every((byte) => byte === 0)).toBe(true);
     expect(messages.length - steps.length).toBe(4);

@@ -17,11 +17,11 @@ beforeAll(async () => {
 afterAll(() => compute.close());
 
 /** Runs a program, and checks that every link carried what the cost formulas say. */
-async function run(program: Program, input: readonly number[], batch: number): Promise<number[]> {
+async function run(program: Program, input: readonly number[], batch: number, suite = 'securenn'): Promise<number[]> {
   const sent: Received[] = [];
-  const got = await runSmall(compute, program, noWeights, input, batch, (message) => sent.push(message), 'securenn');
+  const got = await runSmall(compute, program, noWeights, input, batch, (message) => sent.push(message), suite);
   const list = (all: readonly (readonly [string, string, number])[]) => all.map((entry) => entry.join(' ')).sort();
-  const predicted = allMessages(program, suites.securenn!, batch).map((m) => [m.phase, m.link, onWire(m)] as const);
+  const predicted = allMessages(program, suites[suite]!, batch).map((m) => [m.phase, m.link, onWire(m)] as const);
   const counted = sent.filter((m) => m.phase !== 'setup').map((m) => [m.phase, `${m.from}>${m.to}`, m.payload.length + 12] as const);
   expect(list(counted)).toEqual(list(predicted));
   return got;
@@ -30,13 +30,14 @@ async function run(program: Program, input: readonly number[], batch: number): P
 const reluProgram = (shape: readonly number[], ringBits: number, step: Omit<ReluStep, 'kind' | 'name' | 'input' | 'output'>): Program =>
   smallProgram(shape, [{ kind: 'relu', name: 'relu', input: 0, output: 1, ...step }], [shape], ringBits);
 
-/** Rings, windows and truncations that fit together. Shares are truncated where the chance of a wrap is below 2^-40: in 64 bits. */
+/** Rings, windows and truncations that fit together. The local truncation is tested where its chance of a wrap is below 2^-40: in 64 bits. */
 const settings = fc
-  .record({ k: fc.constantFrom(16, 20, 32, 64), f: fc.nat(12), q: fc.integer({ min: -2, max: 3 }), room: fc.nat(6) })
-  .map(({ k, f: drawn, q, room }) => {
-    const f = k === 64 ? drawn : 0;
+  .record({ k: fc.constantFrom(16, 20, 32, 64), f: fc.nat(12), q: fc.integer({ min: -2, max: 3 }), room: fc.nat(6), exact: fc.boolean() })
+  .map(({ k, f: drawn, q, room, exact }) => {
+    const f = k === 64 ? drawn : exact ? Math.min(drawn, k - 14) : 0;
+    const suite = exact ? 'securenn-exact' : 'securenn';
     const low = Math.max(0, Math.min(f + q, k - 12));
-    return { k, f, low, high: Math.max(low + 10, Math.min(k, 26 + room, k - room)) };
+    return { k, f, suite, low, high: Math.max(low + 10, Math.min(k, 26 + room, k - room)) };
   });
 
 /** Bits of values that keep a window's condition, and of patches' sums. */
@@ -98,7 +99,7 @@ describe('relu', () => {
       fc.asyncProperty(cases, async ({ s, n, batch, six, input }) => {
         const cap = six ? { cap: 2 ** Math.max(s.f, valueBits(s.k, s.high) - 3) } : {};
         const step = { truncateBits: s.f, window: { low: s.low, high: s.high }, ...cap };
-        const got = await run(reluProgram([n, 1, 1], s.k, step), input, batch);
+        const got = await run(reluProgram([n, 1, 1], s.k, step), input, batch, s.suite);
         check(step, [n * batch, 1, 1], new Array<Patch>(n * batch).fill([1, 1]), input, got);
       }),
       { numRuns: 60 },
@@ -131,7 +132,7 @@ describe('relu', () => {
         const patches = drawn.map(([bh, bw]): Patch => [Math.min(bh, h), Math.min(bw, w)]);
         const cap = six ? { cap: 2 ** Math.max(s.f, 2) } : {};
         const step = { truncateBits: s.f, window: { low: s.low, high: s.high }, patches, ...cap };
-        const got = await run(reluProgram([c, h, w], s.k, step), input, batch);
+        const got = await run(reluProgram([c, h, w], s.k, step), input, batch, s.suite);
         const size = c * h * w;
         for (let image = 0; image < batch; image++) {
           const [from, to] = [image * size, (image + 1) * size];

@@ -1,6 +1,6 @@
 // Shares of what the provider knows: of each element one party draws its share and the other receives it. And openings between the two.
 import type { Words } from '../../kernel/compute.js';
-import type { MessageSize, RunPhase } from '../operation.js';
+import type { MessageSize } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
 import { type Half, type Halves, type Hands, type Party, parties, peerOf, tileLongs } from './privatecompare.js';
 
@@ -64,10 +64,10 @@ export async function receiveShares(hands: Hands, self: Party, words: Words, hal
 }
 
 /** The messages of {@link sendShares} to both parties. */
-export function shareMessages(phase: RunPhase, name: number, halves: Halves, bits: number): MessageSize[] {
+export function shareMessages(name: number, halves: Halves, bits: number, round: number): MessageSize[] {
   return parties.flatMap((to) => {
     const { count } = halves[peerOf(to)];
-    return count === 0 ? [] : [{ phase, link: `provider>${to}` as const, name, bytes: packedBytes(count, bits) }];
+    return count === 0 ? [] : [{ phase: 'online', link: `provider>${to}` as const, name, bytes: packedBytes(count, bits), round }];
   });
 }
 
@@ -86,6 +86,12 @@ export async function exchange(hands: Hands, self: Party, words: Words, count: n
   return theirs;
 }
 
-export function exchangeMessages(name: number, count: number, bits: number): MessageSize[] {
-  return parties.map((from) => ({ phase: 'online', link: `${from}>${peerOf(from)}` as const, name, bytes: packedBytes(count, bits) }));
+export function exchangeMessages(name: number, count: number, bits: number, round: number): MessageSize[] {
+  return parties.map((from) => ({
+    phase: 'online',
+    link: `${from}>${peerOf(from)}` as const,
+    name,
+    bytes: packedBytes(count, bits),
+    round,
+  }));
 }

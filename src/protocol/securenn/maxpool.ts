@@ -106,7 +106,7 @@ const part = (self: Party) => ({
 });
 
 export const maxpool: Operation<MaxPoolStep, rectify.PartyMaterial[], rectify.PartyMaterial[], rectify.DealerMaterial[], Words> = {
-  messages: (step, environment) => roundsOf(step, environment).flatMap(({ shape }) => rectify.messages(shape)),
+  messages: (step, environment) => roundsOf(step, environment).flatMap(({ shape }, index) => rectify.messages(shape, rounds * index)),
   rounds: (step, environment) => rounds * roundsOf(step, environment).length,
   client: part('client'),
   server: part('server'),

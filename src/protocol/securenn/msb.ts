@@ -48,9 +48,9 @@ export function messages(bits: number, halves: Halves, ringBits: number): Messag
   const deals = parties.map((to) => ({ link: `provider>${to}` as const, bytes: digitBytes(bits, tilesIn(halves[peerOf(to)])) }));
   return [
     ...deals.filter(({ bytes }) => bytes > 0).map((deal) => ({ phase: 'offline' as const, name: names.signDeal, ...deal })),
-    ...exchangeMessages(names.signOpening, halves.count, bits),
-    ...digitMessages(names.signDigits, bits, halves),
-    ...shareMessages('online', names.signShares, halves, ringBits),
+    ...exchangeMessages(names.signOpening, halves.count, bits, 4),
+    ...digitMessages(names.signDigits, bits, halves, 5),
+    ...shareMessages(names.signShares, halves, ringBits, 6),
   ];
 }
 

@@ -181,7 +181,7 @@ export async function findZeros(hands: Hands, bits: number, tiles: number, name:
 }
 
 /** The two messages of masked digits. */
-export function digitMessages(name: number, bits: number, halves: Halves): MessageSize[] {
+export function digitMessages(name: number, bits: number, halves: Halves, round: number): MessageSize[] {
   const bytes = digitBytes(bits, halves.tiles);
-  return parties.map((from) => ({ phase: 'online', link: `${from}>provider`, name, bytes }));
+  return parties.map((from) => ({ phase: 'online', link: `${from}>provider`, name, bytes, round }));
 }

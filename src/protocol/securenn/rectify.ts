@@ -58,16 +58,19 @@ export function shapeOf(
 /** The first chunk number that a shape leaves free. */
 export const nextChunk = ({ elements }: Shape): number => elements.firstChunk + Math.ceil(elements.count / drelu.chunkElements);
 
-export function messages({ ringBits, offsets, comparisons, elements }: Shape): MessageSize[] {
-  const selections = drelu
-    .chunksOf(elements)
-    .flatMap(({ halves, number }) =>
-      [
-        ...exchangeMessages(names.selectionOpening, halves.count, ringBits),
-        ...offsets.flatMap((_, i) => shareMessages('online', names.selectionShares + i, halves, ringBits)),
-      ].map((m) => ({ ...m, name: m.name + number * roundStride })),
-    );
-  return [...comparisons.flatMap(drelu.messages), ...selections];
+/** The messages, round by round; `before` rounds of the step come first. */
+export function messages({ ringBits, offsets, comparisons, elements }: Shape, before = 0): MessageSize[] {
+  const chunks = drelu.chunksOf(elements);
+  const numbered = (number: number, list: readonly MessageSize[]) => list.map((m) => ({ ...m, name: m.name + number * roundStride }));
+  const openings = chunks.flatMap(({ halves, number }) =>
+    numbered(number, exchangeMessages(names.selectionOpening, halves.count, ringBits, 1)),
+  );
+  const shares = chunks.flatMap(({ halves, number }) =>
+    offsets.flatMap((_, i) => numbered(number, shareMessages(names.selectionShares + i, halves, ringBits, drelu.rounds))),
+  );
+  return [...openings, ...comparisons.flatMap(drelu.messages), ...shares]
+    .sort((a, b) => (a.round ?? 0) - (b.round ?? 0))
+    .map((m) => (m.round === undefined ? m : { ...m, round: before + m.round }));
 }
 
 export interface DealerMaterial {

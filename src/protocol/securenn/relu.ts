@@ -1,5 +1,5 @@
 // Block ReLU with truncation (and ReLU6) on shares: rectify.ts on the compared elements, then truncation (truncate.ts). Identity channels are
-// truncated alone, zero channels are 0: neither costs a comparison or an opening.
+// truncated alone, zero channels are 0: with local truncation both are free.
 //
 // The roles' messages, formulas and simulators are those of rectify.ts and truncate.ts.
 import type { Words } from '../../kernel/compute.js';
@@ -25,7 +25,7 @@ const kept = (step: ReluStep, environment: CostEnvironment): number => {
   return compared + identity;
 };
 
-/** The truncation's messages and draws come after the chunks'. */
+/** The truncation's messages and draws are numbered after the chunks'. */
 const truncationContext = (context: Context, shape: rectify.Shape): Context => {
   const after = context.branch(true);
   return { ...after, ...numbered(after, rectify.nextChunk(shape)) } as Context;
@@ -33,6 +33,7 @@ const truncationContext = (context: Context, shape: rectify.Shape): Context => {
 
 function messages(truncation: Truncation, step: ReluStep, environment: CostEnvironment): MessageSize[] {
   const shape = shapeOf(step, environment);
+  if (kept(step, environment) === 0) return [];
   const offset = rectify.nextChunk(shape) * roundStride;
   const truncated = truncation.messages(environment, kept(step, environment), step.truncateBits);
   return [...rectify.messages(shape), ...truncated.map((m) => ({ ...m, name: m.name + offset }))];
@@ -68,12 +69,17 @@ async function gatherKept(context: Context, layout: PatchLayout, value: Words): 
   return words;
 }
 
+async function zeros({ compute, memory, program, elements }: Context, step: ReluStep): Promise<Words> {
+  const out = ringWords(memory, program.ringBits, elements(step.output));
+  await runWords(compute, 'scale', out, [out, out, 0], out.length);
+  return out;
+}
+
 /** The inverse: elements of zero channels are 0. */
 async function scatterKept(context: Context, step: ReluStep, layout: PatchLayout, words: Words): Promise<Words> {
   if (!layout.comparedAt || !layout.identityAt) return words;
-  const { compute, memory, program } = context;
-  const out = ringWords(memory, program.ringBits, context.elements(step.output));
-  await runWords(compute, 'scale', out, [out, out, 0], out.length);
+  const { compute, memory } = context;
+  const out = await zeros(context, step);
   const put = (from: Words, index: Int32Array) => runWords(compute, 'scatter', out, [out, from, index], from.length);
   await put(words.subarray(0, layout.compared), layout.comparedAt);
   await put(words.subarray(layout.compared), layout.identityAt);
@@ -86,15 +92,23 @@ interface Material {
   readonly truncation: TruncationMaterial | undefined;
 }
 
-async function partyOffline(truncation: Truncation, self: Party, context: Context, step: ReluStep): Promise<Material> {
+async function partyOffline(truncation: Truncation, self: Party, context: Context, step: ReluStep): Promise<Material | undefined> {
+  if (kept(step, context) === 0) return undefined;
   const shape = shapeOf(step, context);
   const material = await rectify.partyOffline(context, self, shape);
   const own = truncationContext(context, shape);
   return { rectify: material, truncation: await truncation[self].offline(own, kept(step, context), step.truncateBits) };
 }
 
-async function partyOnline(truncation: Truncation, self: Party, context: Context, step: ReluStep, material: Material): Promise<void> {
+async function partyOnline(
+  truncation: Truncation,
+  self: Party,
+  context: Context,
+  step: ReluStep,
+  material: Material | undefined,
+): Promise<void> {
   const { memory } = context;
+  if (!material) return context.give(step.output, await zeros(context, step));
   const shape = shapeOf(step, context);
   const layout = patchLayout(context, step);
   const words = await gatherKept(context, layout, context.value(step.input));
@@ -107,10 +121,12 @@ async function partyOnline(truncation: Truncation, self: Party, context: Context
 }
 
 /** ReLU with a way to truncate. */
-export function relu(truncation: Truncation): Operation<ReluStep, Material, Material, rectify.DealerMaterial, Words> {
+export function relu(
+  truncation: Truncation,
+): Operation<ReluStep, Material | undefined, Material | undefined, rectify.DealerMaterial, Words> {
   const part = (self: Party) => ({
     offline: (context: Context, step: ReluStep) => partyOffline(truncation, self, context, step),
-    online: (context: Context, step: ReluStep, material: Material) => partyOnline(truncation, self, context, step, material),
+    online: (context: Context, step: ReluStep, material: Material | undefined) => partyOnline(truncation, self, context, step, material),
   });
   return {
     messages: (step, environment) => messages(truncation, step, environment),
@@ -121,7 +137,8 @@ export function relu(truncation: Truncation): Operation<ReluStep, Material, Mate
       async offline(context, step) {
         const shape = shapeOf(step, context);
         const material = await rectify.providerOffline(context, shape);
-        await truncation.provider.offline(truncationContext(context, shape), kept(step, context), step.truncateBits);
+        if (kept(step, context) > 0)
+          await truncation.provider.offline(truncationContext(context, shape), kept(step, context), step.truncateBits);
         return material;
       },
       online: (context, step, material) =>

@@ -49,9 +49,9 @@ export function messages(bits: number, halves: Halves): MessageSize[] {
   const deals = parties.map((to) => ({ link: `provider>${to}` as const, bytes: dealtBytes(bits, halves, to) }));
   return [
     ...deals.filter(({ bytes }) => bytes > 0).map((deal) => ({ phase: 'offline' as const, name: names.conversionDeal, ...deal })),
-    ...exchangeMessages(names.conversionOpening, halves.count, bits),
-    ...digitMessages(names.conversionDigits, bits, halves),
-    ...shareMessages('online', names.conversionShares, halves, bits),
+    ...exchangeMessages(names.conversionOpening, halves.count, bits, 1),
+    ...digitMessages(names.conversionDigits, bits, halves, 2),
+    ...shareMessages(names.conversionShares, halves, bits, 3),
   ];
 }
 
