@@ -60,11 +60,11 @@ describe('block ReLU', () => {
       { numRuns: 100 },
     ));
 
-  it('with flips takes small positive sums as negative the more often the smaller they are, the same on the way back', async () => {
+  it('with flips takes small negative sums as positive the more often the smaller they are, the same on the way back', async () => {
     const size = 64;
     const maps = 200;
-    // Sums of 2 × 2 patches: a quarter of `below` in the first channel, beyond it in the second, negative in the third.
-    const x = onHeap(Float32Array.from({ length: 3 * maps * size }, (_, i) => [0.0625, 0.3, -0.001][Math.floor(i / size) % 3]!));
+    // Sums of 2 × 2 patches: a quarter of −below in the first channel, beyond it in the second, positive in the third.
+    const x = onHeap(Float32Array.from({ length: 3 * maps * size }, (_, i) => [-0.0625, -0.3, 0.001][Math.floor(i / size) % 3]!));
     const patch = [2, 2] as const;
     const layer = { shape: [3, 8, 8], patches: [patch, patch, patch], cap: Number.POSITIVE_INFINITY, flip: { below: 1, seed: 5 } };
     const [y, g] = [compute.floats(x.length), onHeap(new Float32Array(x.length).fill(1))];
@@ -75,9 +75,9 @@ describe('block ReLU', () => {
       if (v !== 0) passed[Math.floor(i / size) % 3]! += 1 / (maps * size);
       expect(g[i]).toBe(v !== 0 ? 1 : 0);
     });
-    expect(passed[0]).toBeCloseTo(0.25, 1);
-    expect(passed[1]).toBeCloseTo(1, 6);
-    expect(passed[2]).toBe(0);
+    expect(passed[0]).toBeCloseTo(0.75, 1);
+    expect(passed[1]).toBe(0);
+    expect(passed[2]).toBeCloseTo(1, 6);
     const again = compute.floats(x.length);
     await blockRelu(compute, { ...layer, flip: { below: 1, seed: 6 } }, x, again);
     expect(again).not.toEqual(y);

@@ -13,7 +13,7 @@ export interface BlockRelu {
   readonly cap: number;
   /** Share of plain ReLU beside the block ReLU, from 0 to 1. */
   readonly alpha?: number;
-  /** Sums from 0 up to here may be taken as negative, the more likely the nearer to 0; drawn from the seed. */
+  /** A negative sum s passes with the probability 1 − |s| / below, drawn from the seed: what a comparison does that ignores low bits. */
   readonly flip?: { readonly below: number; readonly seed: number };
 }
 

@@ -5,7 +5,7 @@ import { values } from '../../test/networks.js';
 import type { Compute } from './compute.js';
 import type { ConvGeometry } from './geometry.js';
 import { createNodeCompute } from './pool.node.js';
-import { channelGradients, channelMoments, descend, gather, mixMaps, passPositive } from './training.js';
+import { channelGradients, channelMoments, descend, gather, mixMaps, passPositive, roundRows, roundTo } from './training.js';
 import { plainChannelGradients, plainChannelMoments, plainDescend, plainMixMaps, plainWeightGradient } from './training-plain.js';
 import { freeWeightGradient, prepareWeightGradient, weightGradient } from './weight-gradient.js';
 
@@ -160,5 +160,28 @@ describe('passes over maps', () => {
       });
       compute.free(w, g, v);
     }
+  });
+
+  it('round to a grid, at random with the same mean, and the same way for a seed', async () => {
+    const x = onHeap(new Float32Array(20_001).fill(0.3));
+    const [y, again, other] = [1, 2, 3].map(() => compute.floats(x.length)) as [Float32Array, Float32Array, Float32Array];
+    await roundTo(compute, x, 0.25, 7, y);
+    await roundTo(compute, x, 0.25, 7, again);
+    await roundTo(compute, x, 0.25, 8, other);
+    expect([...new Set(y)].sort()).toEqual([0.25, 0.5]);
+    expect(y.reduce((sum, v) => sum + v, 0) / y.length).toBeCloseTo(0.3, 2);
+    expect(again).toEqual(y);
+    expect(other).not.toEqual(y);
+    const drawn = onHeap(values(101, 4));
+    await roundTo(compute, drawn, 2 ** -5, undefined, y.subarray(0, 101));
+    drawn.forEach((v, i) => {
+      expect(Math.abs(y[i]! - v)).toBeLessThanOrEqual(2 ** -6);
+      expect(Number.isInteger(y[i]! * 32)).toBe(true);
+    });
+    const rows = onHeap(Float32Array.of(0.3, 0.9, 0.3, 0.9));
+    const units = onHeap(Float32Array.of(0.25, 0));
+    await roundRows(compute, rows, units, rows);
+    expect([...rows]).toEqual([0.25, 1, ...Float32Array.of(0.3, 0.9)]);
+    compute.free(x, y, again, other, drawn, rows, units);
   });
 });

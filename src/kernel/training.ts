@@ -111,3 +111,25 @@ export function descend(compute: Compute, step: Descent, w: Float32Array, gradie
   const args = [w, gradient, v, step.scale, step.decay, step.momentum, step.nesterov ? 1 : 0, step.rate];
   return compute.run('descend', args, w.length, { grain: 32 });
 }
+
+/**
+ * output = values rounded to a multiple of `unit`: up or down at random from the seed, so that the mean stays, or without one to the nearest.
+ * In place where output is values.
+ */
+export function roundTo(
+  compute: Compute,
+  values: Float32Array,
+  unit: number,
+  seed: number | undefined,
+  output: Float32Array,
+): Promise<void> {
+  const options = { grain: 32, costPerItem: 1 };
+  if (seed === undefined) return compute.run('roundNearest', [output, values, unit], values.length, options);
+  return compute.run('roundRandomly', [output, values, unit, seed], values.length, options);
+}
+
+/** output = each of `units.length` equal rows rounded to the nearest multiple of its unit, as it is where that is 0. `units` on the heap. */
+export function roundRows(compute: Compute, values: Float32Array, units: Float32Array, output: Float32Array): Promise<void> {
+  const length = values.length / Math.max(1, units.length);
+  return compute.run('roundRows', [output, values, units, length], units.length, { costPerItem: length });
+}

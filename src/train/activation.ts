@@ -1,5 +1,5 @@
 // Activations on the way there and back: ReLU with a cap, PReLU, and both with shared comparisons.
-import { blockRelu, blockReluGate } from '../kernel/block-relu.js';
+import { type BlockRelu, blockRelu, blockReluGate } from '../kernel/block-relu.js';
 import type { Compute } from '../kernel/compute.js';
 import { addFloat, clipFloat } from '../kernel/float.js';
 import { passPositive } from '../kernel/training.js';
@@ -11,15 +11,18 @@ import { createParameter, freeParameters, type Layer } from './layer.js';
 export interface ActivationLayer extends Layer {
   setPatches(patches: readonly Patch[] | undefined): void;
   setAlpha(alpha: number): void;
+  /** Comparisons that ignore low bits while learning, see {@link BlockRelu.flip}; undefined for exact ones. */
+  setFlip(flip: BlockRelu['flip'] | undefined): void;
 }
 
 /** Patches of a layer as they are now, and the share of plain ReLU beside them while learning. */
 interface Sharing {
   patches: readonly Patch[] | undefined;
   alpha: number;
+  flip?: BlockRelu['flip'] | undefined;
 }
 
-const inTraining = (sharing: Sharing, training: boolean): Sharing => (training ? sharing : { ...sharing, alpha: 0 });
+const inTraining = (sharing: Sharing, training: boolean): Sharing => (training ? sharing : { patches: sharing.patches, alpha: 0 });
 
 function withoutPatches<T extends ReluNode | PreluNode>(node: T): T {
   const { patches: _, ...plain } = node;
@@ -28,44 +31,42 @@ function withoutPatches<T extends ReluNode | PreluNode>(node: T): T {
 
 const capOf = (node: ReluNode | PreluNode): number => (node.kind === 'relu' ? node.cap : undefined) ?? Number.POSITIVE_INFINITY;
 
+const isPlain = ({ patches, flip }: Sharing): boolean => patches === undefined && flip === undefined;
+
+function blocksOf(node: ReluNode | PreluNode, { patches, alpha, flip }: Sharing): BlockRelu {
+  const given = patches ?? Array.from({ length: node.shape[0] ?? 1 }, (): Patch => [1, 1]);
+  return { shape: node.shape, patches: given, cap: capOf(node), alpha, ...(flip && { flip }) };
+}
+
 /** The ReLU of an activation, or the ReLU part of a PReLU. */
-function rectify(
-  compute: Compute,
-  node: ReluNode | PreluNode,
-  { patches, alpha }: Sharing,
-  input: Float32Array,
-  output: Float32Array,
-): Promise<void> {
-  const cap = capOf(node);
-  if (patches === undefined) return clipFloat(compute, input, 0, cap, output);
-  return blockRelu(compute, { shape: node.shape, patches, cap, alpha }, input, output);
+function rectify(compute: Compute, node: ReluNode | PreluNode, sharing: Sharing, input: Float32Array, output: Float32Array): Promise<void> {
+  if (isPlain(sharing)) return clipFloat(compute, input, 0, capOf(node), output);
+  return blockRelu(compute, blocksOf(node, sharing), input, output);
 }
 
 /** output = what of a gradient passes the comparisons on `input`; in place where output is the gradient. */
 function gate(
   compute: Compute,
   node: ReluNode | PreluNode,
-  { patches, alpha }: Sharing,
+  sharing: Sharing,
   input: Float32Array,
   gradient: Float32Array,
   output: Float32Array,
 ): Promise<void> {
-  const cap = capOf(node);
-  if (patches === undefined) return passPositive(compute, gradient, input, cap, output, false);
-  return blockReluGate(compute, { shape: node.shape, patches, cap, alpha }, input, gradient, output);
+  if (isPlain(sharing)) return passPositive(compute, gradient, input, capOf(node), output, false);
+  return blockReluGate(compute, blocksOf(node, sharing), input, gradient, output);
 }
 
 export function createRelu(compute: Compute, node: ReluNode): ActivationLayer {
   const cap = node.cap ?? Number.POSITIVE_INFINITY;
   const sharing: Sharing = { patches: node.patches, alpha: 0 };
-  const isPlain = (): boolean => sharing.patches === undefined;
   return {
     node,
     parameters: [],
     states: [],
-    keeps: () => ({ input: !isPlain(), output: isPlain() }),
+    keeps: () => ({ input: !isPlain(sharing), output: isPlain(sharing) }),
     get inPlace() {
-      return isPlain();
+      return isPlain(sharing);
     },
     backwardInPlace: true,
     refresh: async () => {},
@@ -73,7 +74,7 @@ export function createRelu(compute: Compute, node: ReluNode): ActivationLayer {
     async backward({ inputs, output, gradient, targets }) {
       const target = targets[0];
       if (target === undefined) return;
-      if (isPlain()) return passPositive(compute, gradient, output!, cap, target.values, target.add);
+      if (isPlain(sharing)) return passPositive(compute, gradient, output!, cap, target.values, target.add);
       const gated = target.add ? compute.floats(gradient.length) : target.values;
       await gate(compute, node, sharing, inputs[0]!, gradient, gated);
       if (!target.add) return;
@@ -86,6 +87,9 @@ export function createRelu(compute: Compute, node: ReluNode): ActivationLayer {
     },
     setAlpha(alpha) {
       sharing.alpha = alpha;
+    },
+    setFlip(flip) {
+      sharing.flip = flip;
     },
     close() {},
   };
@@ -132,6 +136,9 @@ export function createPrelu(compute: Compute, node: PreluNode): ActivationLayer 
     },
     setAlpha(alpha) {
       sharing.alpha = alpha;
+    },
+    setFlip(flip) {
+      sharing.flip = flip;
     },
     close: () => freeParameters(compute, [slopes]),
   };

@@ -3,16 +3,22 @@ import type { Compute } from '../kernel/compute.js';
 import { convolveFloat, packFloatWeights, repackFloatWeights } from '../kernel/float.js';
 import { freeInputGradient, inputGradient, packInputGradient, repackInputGradient } from '../kernel/gradient.js';
 import { freeWeights } from '../kernel/linear.js';
-import { channelGradients } from '../kernel/training.js';
+import { channelGradients, roundRows } from '../kernel/training.js';
 import { freeWeightGradient, prepareWeightGradient, weightGradient } from '../kernel/weight-gradient.js';
 import type { ConvNode } from '../model/graph.js';
 import { createParameter, freeParameters, type Layer, onHeap } from './layer.js';
+
+/** A layer whose weights can be rounded while learning. */
+export interface ConvolutionLayer extends Layer {
+  /** Multiples of what an output channel's weights are rounded to, 0 for none; undefined for weights as they are. */
+  setGrid(units: Float32Array | undefined): void;
+}
 
 /**
  * @param biased whether the bias learns: not where batch norm follows, which takes every constant away.
  * @param behind whether anything before the layer learns, so that the gradient of its input is of use.
  */
-export async function createConvolution(compute: Compute, node: ConvNode, biased: boolean, behind: boolean): Promise<Layer> {
+export async function createConvolution(compute: Compute, node: ConvNode, biased: boolean, behind: boolean): Promise<ConvolutionLayer> {
   const { geometry } = node;
   const weights = createParameter(compute, `${node.name}.weight`, node.weights, true);
   const bias = biased ? createParameter(compute, `${node.name}.bias`, node.bias, false) : undefined;
@@ -23,6 +29,7 @@ export async function createConvolution(compute: Compute, node: ConvNode, biased
   const zeros = compute.floats(geometry.outputChannels);
   zeros.fill(0);
   const added = bias?.values ?? constant;
+  let rounded: { readonly units: Float32Array; readonly weights: Float32Array } | undefined;
   const parameters = bias ? [weights, bias] : [weights];
 
   const biasGradient = async (gradient: Float32Array, count: number): Promise<void> => {
@@ -40,8 +47,14 @@ export async function createConvolution(compute: Compute, node: ConvNode, biased
     inPlace: false,
     backwardInPlace: false,
     async refresh() {
-      await repackFloatWeights(compute, packed, weights.values);
-      if (flipped) await repackInputGradient(compute, flipped, weights.values);
+      if (rounded) await roundRows(compute, weights.values, rounded.units, rounded.weights);
+      const used = rounded?.weights ?? weights.values;
+      await repackFloatWeights(compute, packed, used);
+      if (flipped) await repackInputGradient(compute, flipped, used);
+    },
+    setGrid(units) {
+      if (rounded) compute.free(rounded.units, rounded.weights);
+      rounded = units && { units: onHeap(compute, units), weights: compute.floats(weights.values.length) };
     },
     forward: ({ inputs, output, count }) => convolveFloat(compute, packed, inputs[0]!, count, output, added ? { bias: added } : {}),
     async backward({ inputs, gradient, count, targets }) {
@@ -54,6 +67,7 @@ export async function createConvolution(compute: Compute, node: ConvNode, biased
     },
     current: () => ({ ...node, weights: weights.values.slice(), bias: bias ? bias.values.slice() : node.bias }),
     close() {
+      if (rounded) compute.free(rounded.units, rounded.weights);
       freeParameters(compute, parameters);
       freeWeights(compute, packed);
       if (flipped) freeInputGradient(compute, flipped);

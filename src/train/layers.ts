@@ -2,7 +2,7 @@
 import type { Compute } from '../kernel/compute.js';
 import type { ValueId } from '../model/graph.js';
 import { type ActivationLayer, createPrelu, createRelu } from './activation.js';
-import { createConvolution } from './convolution.js';
+import { type ConvolutionLayer, createConvolution } from './convolution.js';
 import { createFixed } from './fixed.js';
 import type { Layer } from './layer.js';
 import type { TrainNetwork, TrainNode } from './network.js';
@@ -10,6 +10,8 @@ import { createAffine, createBatchNorm } from './scale.js';
 import type { TrainableOptions } from './trainable.js';
 
 export const isActivationLayer = (layer: Layer): layer is ActivationLayer => layer.node.kind === 'relu' || layer.node.kind === 'prelu';
+
+export const isConvolutionLayer = (layer: Layer): layer is ConvolutionLayer => layer.node.kind === 'conv';
 
 /** Values that depend on a parameter: what comes before has no use for a gradient. */
 export function valuesThatLearn(layers: readonly Layer[]): ReadonlySet<ValueId> {

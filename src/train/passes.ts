@@ -6,12 +6,14 @@ import { sizeOf, type ValueId } from '../model/graph.js';
 import type { Layer, Target } from './layer.js';
 import { valuesThatLearn } from './layers.js';
 import type { TrainNetwork } from './network.js';
+import type { Noise } from './noise.js';
 import type { StepResult } from './trainable.js';
 
 export interface Passing {
   readonly compute: Compute;
   readonly network: TrainNetwork;
   readonly layers: readonly Layer[];
+  readonly noise?: Noise;
 }
 
 function expectImages({ network }: Passing, images: Float32Array, count: number): void {
@@ -32,7 +34,7 @@ function keptValues({ layers, network }: Passing): ReadonlySet<ValueId> {
 
 /** Runs all layers; values that are neither kept nor read any more give their memory to what follows. */
 async function runForward(
-  { compute, network, layers }: Passing,
+  { compute, network, layers, noise }: Passing,
   images: Float32Array,
   count: number,
   training: boolean,
@@ -46,6 +48,7 @@ async function runForward(
   const input = compute.floats(images.length);
   values.set(network.input.id, input);
   input.set(images);
+  await noise?.disturb(network.input.id, input);
   for (const [i, layer] of layers.entries()) {
     const { node } = layer;
     const inputs = node.inputs.map((id) => values.get(id)!);
@@ -55,6 +58,7 @@ async function runForward(
     if (reused) values.delete(first);
     values.set(node.output, output);
     await layer.forward({ inputs, output, count, training });
+    await noise?.disturb(node.output, output);
     for (const id of new Set([...node.inputs, node.output])) {
       const array = values.get(id);
       if (array === undefined || kept.has(id) || (lastUse.get(id) ?? i) > i) continue;

@@ -6,6 +6,7 @@ import type { ActivationLayer } from './activation.js';
 import { createLayers, isActivationLayer } from './layers.js';
 import { scoreLoss } from './loss.js';
 import type { TrainNetwork, TrainNode } from './network.js';
+import { createNoise } from './noise.js';
 import { learnFrom, predictAll } from './passes.js';
 
 /** Numbers that an optimiser changes, and the loss's gradient with respect to them; both lie on the heap and keep their place for life. */
@@ -51,14 +52,20 @@ export interface StepResult {
   readonly counted: number;
 }
 
-/** Noise that imitates what the protocol does to numbers; drawn from a seeded sequence. */
+/**
+ * Noise that imitates what the protocol does to numbers, while learning; scores are without it. The grids are those that compiling for a ring
+ * chooses, from pictures of the first step and again every 256. Weights are rounded to the nearest, activations where they are truncated;
+ * gradients go back as if nothing was rounded. Biases are not rounded: their grid is the finest.
+ */
 export interface NoiseOptions {
-  /** Rounds weights to multiples of 2^−weightBits and activations to multiples of 2^−activationBits; gradients pass as if nothing was rounded. */
-  readonly rounding?: { readonly weightBits: number; readonly activationBits: number };
-  /** Adds −1, 0 or 1 unit of 2^−activationBits to what a truncation gives. Needs `rounding`. */
+  /** Ring of the program, 16 to 32 bits, as for compiling. */
+  readonly ringBits: number;
+  /** Bits of headroom over the greatest value seen, beyond compiling's own; default 0. */
+  readonly marginBits?: number;
+  /** Rounds activations up or down at random, as truncation does, instead of to the nearest; default true. */
   readonly truncation?: boolean;
-  /** Flips the sign a ReLU sees where |y| < 2^flipBits units of the grid. Needs `rounding`. */
-  readonly flipBits?: number;
+  /** Low bits of an activation's grid that comparisons ignore: a y in [−2^bits, 0) units then passes with probability 1 − |y| / 2^bits. Default 0. */
+  readonly ignoredBits?: number;
 }
 
 export interface TrainableOptions {
@@ -95,6 +102,7 @@ export interface Trainable {
 export async function openTrainable(compute: Compute, network: TrainNetwork, options: TrainableOptions = {}): Promise<Trainable> {
   const { body, tail } = splitTail(network);
   const layers = await createLayers(compute, body, options);
+  const noise = options.noise ? createNoise(compute, body, layers, options.noise, options.seed ?? 0) : undefined;
   const parameters = layers.flatMap((layer) => layer.parameters);
   const scoreShape = layers.find(({ node }) => node.output === body.output)?.node.shape ?? body.input.shape;
   const refresh = async (): Promise<void> => {
@@ -107,14 +115,16 @@ export async function openTrainable(compute: Compute, network: TrainNetwork, opt
   };
   return {
     parameters,
-    states: layers.flatMap((layer) => layer.states),
+    states: [...layers.flatMap((layer) => layer.states), ...(noise?.states ?? [])],
     async learn(images, count, targets, loss) {
+      await noise?.begin(images, count);
       await refresh();
-      return learnFrom({ compute, network: body, layers }, images, count, (scores, gradient) =>
+      return learnFrom({ compute, network: body, layers, ...(noise && { noise }) }, images, count, (scores, gradient) =>
         scoreLoss(scores, scoreShape, count, targets, loss, gradient),
       );
     },
     async predict(images, count) {
+      noise?.pause();
       await refresh();
       return predictAll({ compute, network: body, layers }, images, count);
     },

@@ -5,7 +5,6 @@ import { selectPictures } from '../../data/dataset.node.js';
 import { shuffledOrder } from '../../data/loader.js';
 import { UsageError } from '../../errors.js';
 import type { Compute } from '../../kernel/compute.js';
-import { compileGraph } from '../../model/compile.js';
 import { forward } from '../../model/forward.js';
 import { type Graph, shapeOf } from '../../model/graph.js';
 import { readGraph } from '../../model/onnx.js';
@@ -17,7 +16,6 @@ import { simplify } from '../../model/passes/simplify.js';
 import type { Epoch } from '../../train/checkpoint.js';
 import type { TrainNetwork } from '../../train/network.js';
 import { measureMoments, withBatchNorm } from '../../train/normalise.js';
-import type { NoiseOptions } from '../../train/trainable.js';
 import { checkLabels, type Metric, metricOf, scoreOf } from '../accuracy.js';
 import { openCompute } from '../compute.js';
 import { checkWritable, writeWhole } from '../files.js';
@@ -177,7 +175,7 @@ async function prepare(
   checkLabels(validation, outputs, options.validate ?? options.data);
   const distillation = options.distill === true ? defaultDistillation : options.distill;
   checkTargets(pictures, distillation, options);
-  const noise = options.qat === undefined ? undefined : await noiseOf(compute, given, spec?.patches, train, options.qat);
+  const noise = options.qat === undefined ? undefined : { ringBits: options.qat };
   const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
   const original = await score(full);
   const network = options.batchNorm ? await normalise(compute, full, given, under, train) : given;
@@ -217,24 +215,6 @@ function checkTargets({ train }: TrainingPictures, distillation: Distillation | 
   if (train.labels !== undefined || train.annotation !== undefined || distillation?.weight === 1) return;
   const hint = 'Give labels, or learn from the network as it was: --distill 4,1.';
   throw new UsageError('the training pictures have no labels', { code: 'no-labels', where: data, hint });
-}
-
-/** Pictures that set the scales the noise imitates. */
-const noiseCalibration = 64;
-
-/** What a ring of `bits` does to this network: its coarsest scales of weights and activations, and truncations that are one unit off. */
-async function noiseOf(
-  compute: Compute,
-  graph: Graph,
-  spec: LayerPatches | undefined,
-  train: TrainingPictures['train'],
-  bits: number,
-): Promise<NoiseOptions> {
-  const count = Math.min(noiseCalibration, train.count);
-  const calibration = { images: await train.read(0, count), count };
-  const { report } = await compileGraph(compute, graph, calibration, { ringBits: bits, ...(spec === undefined ? {} : { spec }) });
-  const { weights, activations } = report.fractionBits;
-  return { rounding: { weightBits: Math.floor(weights.min), activationBits: Math.floor(activations.min) }, truncation: true };
 }
 
 function describe({ original, before, after, metric, epochs, bestEpoch, seconds, images, file, spec }: Finetuned): string {

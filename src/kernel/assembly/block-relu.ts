@@ -29,7 +29,7 @@ function reluInPatches(dst: usize, x: usize, height: i32, width: i32, patchHeigh
     for (let left = 0; left < width; left += patchWidth, block++) {
       const right = min(width, left + patchWidth);
       const sum = sumOf(x, width, top, bottom, left, right);
-      const least = flip > 0 ? flip * drawn(seed, map, block) : 0;
+      const least = flip > 0 ? -flip * drawn(seed, map, block) : 0;
       const passes = sum >= least;
       const capped = passes && sum >= <f64>cap * <f64>((bottom - top) * (right - left)) + least;
       for (let r = top; r < bottom; r++) {
@@ -46,7 +46,7 @@ function reluInPatches(dst: usize, x: usize, height: i32, width: i32, patchHeigh
 
 /**
  * Block ReLU of maps [.., channels, height, width] with a patch [height, width] for each channel; [0, 1] is the identity, [1, 0] zero. `flip`
- * is how far above 0 a sum may be and still be taken as negative: it is where it is below flip times a number drawn for the comparison.
+ * is how far below 0 a sum may be and still be taken as positive: it is down to flip times a number drawn for the comparison.
  * Items are maps.
  */
 export function blockRelu(dst: usize, x: usize, patches: usize, channels: i32, height: i32, width: i32, cap: f32, alpha: f32, flip: f32, seed: i32, begin: i32, end: i32): void {
@@ -88,7 +88,7 @@ function gateInPatches(dst: usize, g: usize, x: usize, height: i32, width: i32, 
     for (let left = 0; left < width; left += patchWidth, block++) {
       const right = min(width, left + patchWidth);
       const sum = sumOf(x, width, top, bottom, left, right);
-      const least = flip > 0 ? flip * drawn(seed, map, block) : 0;
+      const least = flip > 0 ? -flip * drawn(seed, map, block) : 0;
       const passes = sum >= least && sum < <f64>cap * <f64>((bottom - top) * (right - left)) + least;
       const share: f32 = passes ? rest : 0;
       for (let r = top; r < bottom; r++) {

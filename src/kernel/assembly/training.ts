@@ -156,3 +156,47 @@ export function descend(w: usize, gradient: usize, v: usize, scale: f32, decay: 
     store<f32>(w + at, value - rate * (nesterov ? d + momentum * velocity : velocity));
   }
 }
+
+/** Four numbers in [0, 1), of 24 bits, for the elements from i on: counters through a 32-bit finaliser (constants of MurmurHash3's). */
+@inline
+function drawnFour(seed: i32, i: i32): v128 {
+  let mixed = v128.xor(i32x4.splat(seed), i32x4.mul(i32x4.add(i32x4.splat(i), i32x4(0, 1, 2, 3)), i32x4.splat(0x9e3779b9)));
+  mixed = i32x4.mul(v128.xor(mixed, i32x4.shr_u(mixed, 16)), i32x4.splat(0x85ebca6b));
+  mixed = i32x4.mul(v128.xor(mixed, i32x4.shr_u(mixed, 13)), i32x4.splat(0xc2b2ae35));
+  return f32x4.mul(f32x4.convert_i32x4_u(i32x4.shr_u(v128.xor(mixed, i32x4.shr_u(mixed, 16)), 8)), f32x4.splat(5.9604644775390625e-8));
+}
+
+/**
+ * dst = the multiple of `unit` below or above src, at random with the probabilities that keep the mean. Whole vectors: both arrays have room
+ * for them.
+ */
+export function roundRandomly(dst: usize, src: usize, unit: f32, seed: i32, begin: i32, end: i32): void {
+  const u = f32x4.splat(unit);
+  const inverse = f32x4.splat(1 / unit);
+  for (let i = begin; i < end; i += 4) {
+    const at = <usize>i << 2;
+    const scaled = f32x4.add(f32x4.mul(v128.load(src + at), inverse), drawnFour(seed, i));
+    v128.store(dst + at, f32x4.mul(f32x4.floor(scaled), u));
+  }
+}
+
+/** dst = the multiple of `unit` nearest to src, ties to the even one. Whole vectors. */
+export function roundNearest(dst: usize, src: usize, unit: f32, begin: i32, end: i32): void {
+  const u = f32x4.splat(unit);
+  const inverse = f32x4.splat(1 / unit);
+  for (let i = begin; i < end; i += 4) {
+    const at = <usize>i << 2;
+    v128.store(dst + at, f32x4.mul(f32x4.nearest(f32x4.mul(v128.load(src + at), inverse)), u));
+  }
+}
+
+/** dst = the multiple of units[row] nearest to src, for rows of `length`; a unit of 0 leaves a row as it is. Items are rows. */
+export function roundRows(dst: usize, src: usize, units: usize, length: i32, begin: i32, end: i32): void {
+  for (let row = begin; row < end; row++) {
+    const unit = load<f32>(units + (<usize>row << 2));
+    for (let at = (<usize>row * length) << 2; at < (<usize>(row + 1) * length) << 2; at += 4) {
+      const value = load<f32>(src + at);
+      store<f32>(dst + at, unit == 0 ? value : nearest<f32>(value / unit) * unit);
+    }
+  }
+}
