@@ -1,47 +1,32 @@
 // tessera bench distortion: how long measuring takes, whether `linear` ranks as `exact` does, and what accuracy the chosen patches keep
 // without any training. Needs ../shared/data; says so where it is absent.
-import { spawnSync } from 'node:child_process';
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { compareWithExact } from '../src/block/comparison.js';
-import { distortionOf, type Measurement, type Meter, planMeasurement } from '../src/block/distort.js';
-import { openLinear } from '../src/block/distort-linear.js';
+import { planMeasurement } from '../src/block/distort.js';
+import { openExact } from '../src/block/distort-exact.js';
 import type { Distortion } from '../src/block/distortion-file.js';
+import { spearman } from '../src/block/rank.js';
+import { chooseInRounds } from '../src/block/rounds.js';
 import {
   dreluCost,
   fullCost,
+  type OptimalSelection,
   type Selection,
   selectByLayer,
   selectOptimal,
   selectUniform,
-  toSpec,
   withoutConstants,
 } from '../src/block/select.js';
-import { argmax, rowOf } from '../src/cli/answers.js';
 import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
-import { readOnnx } from '../src/cli/model.js';
-import { type Dataset, loadDataset } from '../src/data/dataset.node.js';
 import type { Compute } from '../src/kernel/compute.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
-import { forward } from '../src/model/forward.js';
-import type { Graph } from '../src/model/graph.js';
-import { applyPatches } from '../src/model/passes/lower.js';
-import { simplify } from '../src/model/passes/simplify.js';
 import type { Patch } from '../src/model/program.js';
-import { patchesOf } from '../src/model/spec.js';
+import { measure, measureLinear, openCifar, type Pictures, probes, type TrainedNetwork, top1, withChoice } from './_distortions.js';
 import { benchOptions, printRows } from './_parties.js';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
-const shared = join(root, '../shared/data');
-/** Where shared/data/prepare.mjs unpacks the training pictures. */
-const unpacked = join(root, '.cache/data');
-
 const samples = 256;
-const probes = 4;
-/** Pictures and channels for the exact distortion. */
+/** Pictures for the exact distortion. */
 const exactSamples = 32;
-const exactChannels = 86;
+/** Times that patches are measured again under the last choice. */
+const again = 2;
 
 const budgets: readonly { readonly share: number; readonly uniform: readonly Patch[] }[] = [
   {
@@ -60,7 +45,6 @@ interface Row {
   readonly case: string;
   readonly images: number;
   readonly seconds?: number;
-  /** Processor time of all threads: what other programs on the machine lengthen least. */
   readonly processorSeconds?: number;
   readonly drelus?: number;
   readonly top1?: number;
@@ -69,102 +53,105 @@ interface Row {
   readonly pairs?: number;
 }
 
-/** Sums over the first `count` pictures of a set. */
-async function measure(
-  meter: Meter,
-  measurement: Measurement,
-  images: Float32Array,
-  count: number,
-): Promise<{ sums: Float64Array; seconds: number; processorSeconds: number }> {
-  const sums = new Float64Array(measurement.rows * measurement.patches.length);
-  const size = images.length / count;
-  const start = performance.now();
-  const used = process.cpuUsage();
-  for (let first = 0; first < count; first += meter.batch) {
-    const own = Math.min(meter.batch, count - first);
-    await meter.add({ images: images.subarray(first * size, (first + own) * size), count: own, first }, sums);
+/** The nine patches with sides 1, 2 and 4: exact distortions take a run of the network for each. */
+const isOfNine = ([h, w]: Patch): boolean => [1, 2, 4].includes(h) && [1, 2, 4].includes(w);
+
+const onlyNine = (distortion: Distortion): Distortion => ({
+  ...distortion,
+  values: distortion.values.map((value, i) => (isOfNine(distortion.patches[i % distortion.patches.length]!) ? value : Number.NaN)),
+});
+
+interface Bench {
+  readonly compute: Compute;
+  readonly network: TrainedNetwork;
+  readonly rows: Row[];
+}
+
+async function addChoice({ compute, network, rows }: Bench, name: string, distortion: Distortion, selection: Selection): Promise<void> {
+  const right = await top1(compute, withChoice(network.graph, distortion, selection), network.test);
+  rows.push({ case: name, images: network.test.count, drelus: selection.cost, top1: right });
+}
+
+const knapsack = (distortion: Distortion, share: number): OptimalSelection =>
+  selectOptimal(distortion, dreluCost, Math.floor(share * fullCost(distortion, dreluCost)));
+
+/** Rankings over all channels and the nine patches, and the choices among these: `exact`, and `linear` with what fits into its time. */
+async function compare(bench: Bench, linear: Distortion, processorSeconds: number): Promise<void> {
+  const { compute, network, rows } = bench;
+  const measurement = planMeasurement(network.graph);
+  const meter = await openExact(compute, measurement, { wanted: (_, patch) => isOfNine(patch) });
+  const made = { model: network.hash, method: 'exact' as const };
+  const exact = await measure(measurement, meter, await network.train(exactSamples), made);
+  const compared = Array.from(linear.values.keys()).filter((i) => {
+    const patch = linear.patches[i % linear.patches.length]!;
+    return isOfNine(patch) && patch[0] * patch[1] > 1 && !Number.isNaN(linear.values[i]!);
+  });
+  const correlation = spearman(
+    compared.map((i) => linear.values[i]!),
+    compared.map((i) => exact.distortion.values[i]!),
+  );
+  const { distortion: _, ...times } = exact;
+  rows.push({ case: 'exact, all channels, {1, 2, 4}² patches', images: exactSamples, ...times, correlation, pairs: compared.length });
+  const fitting = Math.min(8192, Math.round((samples * exact.processorSeconds) / processorSeconds));
+  const longer = await measureLinear(compute, measurement, await network.train(fitting), network.hash);
+  rows.push({ case: 'linear, in the time of exact', images: fitting, seconds: longer.seconds, processorSeconds: longer.processorSeconds });
+  for (const { share } of budgets) {
+    const name = `${formatShare(share)}, {1, 2, 4}² patches`;
+    await addChoice(bench, `${name}: exact, ${exactSamples} pictures`, linear, knapsack(onlyNine(exact.distortion), share));
+    const many = `${name}: linear, ${formatCount(fitting)} pictures`;
+    await addChoice(bench, many, linear, knapsack(onlyNine(longer.distortion), share));
   }
-  const seconds = (performance.now() - start) / 1000;
-  const { user, system } = process.cpuUsage(used);
-  meter.close();
-  return { sums, seconds, processorSeconds: (user + system) / 1e6 };
 }
 
-/** Channels and patches under `exact`, with pictures of the sample that `linear` had. */
-async function compare(compute: Compute, measurement: Measurement, distortion: Distortion, images: Float32Array): Promise<Row> {
-  const own = images.subarray(0, (images.length / samples) * exactSamples);
-  const start = performance.now();
-  const used = process.cpuUsage();
-  const pictures = { images: own, count: exactSamples };
-  const { correlation, pairs, channels } = await compareWithExact(compute, measurement, distortion, pictures, exactChannels);
-  const { user, system } = process.cpuUsage(used);
-  return {
-    case: `exact, ${formatCount(channels)} channels, {1, 2, 4}² patches`,
-    images: exactSamples,
-    seconds: (performance.now() - start) / 1000,
-    processorSeconds: (user + system) / 1e6,
-    correlation,
-    pairs,
-  };
+/** The last of the choices made in rounds. */
+async function inRounds({ compute, network }: Bench, pictures: Pictures, share: number): Promise<Selection> {
+  const rounds = await chooseInRounds(
+    network.graph,
+    {},
+    again,
+    async (measurement) => (await measureLinear(compute, measurement, pictures, network.hash)).distortion,
+    (distortion) => knapsack(withoutConstants(distortion), share),
+  );
+  return rounds.at(-1)!.selection;
 }
 
-async function top1(compute: Compute, graph: Graph, test: Dataset): Promise<number> {
-  const outputs = await forward(compute, graph, await test.read(0, test.count), test.count);
-  let right = 0;
-  for (let i = 0; i < test.count; i++) right += argmax(rowOf(outputs, i, test.count)) === test.labels![i] ? 1 : 0;
-  return right / test.count;
-}
-
-async function accuracies(compute: Compute, graph: Graph, distortion: Distortion, test: Dataset): Promise<Row[]> {
+async function accuracies(bench: Bench, distortion: Distortion, pictures: Pictures): Promise<void> {
+  const { compute, network, rows } = bench;
   const full = fullCost(distortion, dreluCost);
-  const rows: Row[] = [{ case: 'every element compared', images: test.count, drelus: full, top1: await top1(compute, graph, test) }];
-  const add = async (name: string, { patches, cost }: Selection): Promise<void> => {
-    const blocks = applyPatches(graph, patchesOf(toSpec(distortion, patches, {})));
-    rows.push({ case: name, images: test.count, drelus: cost, top1: await top1(compute, blocks, test) });
-  };
+  const all = await top1(compute, network.graph, network.test);
+  rows.push({ case: 'every element compared', images: network.test.count, drelus: full, top1: all });
   for (const { share, uniform } of budgets) {
-    const budget = Math.floor(share * full);
-    await add(`${formatShare(share)}: knapsack`, selectOptimal(withoutConstants(distortion), dreluCost, budget));
-    await add(`${formatShare(share)}: knapsack, identity and zero too`, selectOptimal(distortion, dreluCost, budget));
-    await add(`${formatShare(share)}: one patch a layer`, selectByLayer(distortion, dreluCost, budget));
-    for (const patch of uniform)
-      await add(`${formatShare(share)}: ${patch.join(' × ')} everywhere`, selectUniform(distortion, dreluCost, patch));
+    const name = formatShare(share);
+    await addChoice(bench, `${name}: knapsack, measured again ${again} times`, distortion, await inRounds(bench, pictures, share));
+    await addChoice(bench, `${name}: knapsack`, distortion, knapsack(withoutConstants(distortion), share));
+    await addChoice(bench, `${name}: knapsack, identity and zero too`, distortion, knapsack(distortion, share));
+    await addChoice(bench, `${name}: one patch a layer`, distortion, selectByLayer(distortion, dreluCost, Math.floor(share * full)));
+    for (const patch of uniform) {
+      await addChoice(bench, `${name}: ${patch.join(' × ')} everywhere`, distortion, selectUniform(distortion, dreluCost, patch));
+    }
   }
-  return rows;
 }
 
-async function measureNetwork(threads: number): Promise<Row[]> {
-  const network = join(shared, 'cifar10/resnet20.onnx');
-  const onnx = await readOnnx(network);
-  const graph = simplify(onnx.readGraph());
-  const measurement = planMeasurement(graph);
-  const train = await loadDataset(join(unpacked, 'cifar10/resnet20.train.json'), { limit: samples });
-  const test = await loadDataset(join(shared, 'cifar10/resnet20.test.json'));
-  const images = await train.read(0, samples);
+async function measureNetwork(network: TrainedNetwork, threads: number): Promise<Row[]> {
   const compute = await createNodeCompute({ threads });
+  const bench: Bench = { compute, network, rows: [] };
   try {
-    const meter = await openLinear(compute, measurement, { probes, seed: 1 });
-    const { sums, ...times } = await measure(meter, measurement, images, samples);
+    const measurement = planMeasurement(network.graph);
+    const pictures = await network.train(samples);
+    const { distortion, ...times } = await measureLinear(compute, measurement, pictures, network.hash);
     const name = `linear, ${probes} probes, ${measurement.rows} channels, up to ${measurement.patches.length} patches`;
-    const timed: Row = { case: name, images: samples, ...times };
-    const made = { model: onnx.hash, method: 'linear' as const, samples, probes, seed: 1, version: '' };
-    const distortion = distortionOf(measurement, { perPicture: probes }, sums, made);
-    const compared = await compare(compute, measurement, distortion, images);
-    return [timed, compared, ...(await accuracies(compute, graph, distortion, test))];
+    bench.rows.push({ case: name, images: samples, ...times });
+    await accuracies(bench, distortion, pictures);
+    await compare(bench, distortion, times.processorSeconds);
+    return bench.rows;
   } finally {
     await compute.close();
   }
 }
 
 const options = benchOptions();
-const rows: Row[] = [];
-if (!existsSync(shared)) process.stderr.write('the shared networks are not here: nothing measured\n');
-else {
-  if (!existsSync(join(unpacked, 'cifar10/train.bin'))) {
-    spawnSync(process.execPath, [join(shared, 'prepare.mjs'), unpacked], { stdio: ['ignore', 'ignore', 'inherit'] });
-  }
-  rows.push(...(await measureNetwork(options.threads)));
-}
+const network = await openCifar('resnet20');
+const rows = network === undefined ? [] : await measureNetwork(network, options.threads);
 
 printRows(rows, options, {
   'ResNet-20, CIFAR-10': (row) => row.case,

@@ -1,0 +1,103 @@
+// What the benchmarks of distortion share: a network of ../shared/data with its pictures, measuring, and how many answers a choice keeps.
+import { spawnSync } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { distortionOf, type Measurement, type Meter } from '../src/block/distort.js';
+import { openLinear } from '../src/block/distort-linear.js';
+import type { Distortion } from '../src/block/distortion-file.js';
+import { type Selection, toSpec } from '../src/block/select.js';
+import { argmax, rowOf } from '../src/cli/answers.js';
+import { readOnnx } from '../src/cli/model.js';
+import { type Dataset, loadDataset } from '../src/data/dataset.node.js';
+import type { Compute } from '../src/kernel/compute.js';
+import { forward } from '../src/model/forward.js';
+import type { Graph } from '../src/model/graph.js';
+import { applyPatches } from '../src/model/passes/lower.js';
+import { simplify } from '../src/model/passes/simplify.js';
+import { patchesOf } from '../src/model/spec.js';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const shared = join(root, '../shared/data');
+/** Where shared/data/prepare.mjs unpacks the training pictures. */
+const unpacked = join(root, '.cache/data');
+
+export const probes = 4;
+
+export interface TrainedNetwork {
+  readonly hash: string;
+  readonly graph: Graph;
+  /** Training pictures, from the first. */
+  train(count: number): Promise<Pictures>;
+  readonly test: Dataset;
+}
+
+export interface Pictures {
+  readonly images: Float32Array;
+  readonly count: number;
+}
+
+/** A CIFAR-10 network; undefined, with a word on standard error, where the shared data is absent. */
+export async function openCifar(name: 'resnet20' | 'minionn-relu'): Promise<TrainedNetwork | undefined> {
+  if (!existsSync(shared)) {
+    process.stderr.write('the shared networks are not here: nothing measured\n');
+    return undefined;
+  }
+  if (!existsSync(join(unpacked, 'cifar10/train.bin'))) {
+    spawnSync(process.execPath, [join(shared, 'prepare.mjs'), unpacked], { stdio: ['ignore', 'ignore', 'inherit'] });
+  }
+  const onnx = await readOnnx(join(shared, `cifar10/${name}.onnx`));
+  const dataset = await loadDataset(join(unpacked, `cifar10/${name}.train.json`));
+  return {
+    hash: onnx.hash,
+    graph: simplify(onnx.readGraph()),
+    train: async (count) => ({ images: await dataset.read(0, count), count }),
+    test: await loadDataset(join(shared, `cifar10/${name}.test.json`)),
+  };
+}
+
+export interface Times {
+  readonly seconds: number;
+  /** Processor time of all threads: what other programs on the machine lengthen least. */
+  readonly processorSeconds: number;
+}
+
+/** A distortion over pictures, and how long it took. The meter is closed. */
+export async function measure(
+  measurement: Measurement,
+  meter: Meter,
+  { images, count }: Pictures,
+  made: { readonly model: string; readonly method: 'linear' | 'exact' },
+): Promise<Times & { readonly distortion: Distortion }> {
+  const sums = new Float64Array(measurement.rows * measurement.patches.length);
+  const size = images.length / count;
+  const start = performance.now();
+  const used = process.cpuUsage();
+  for (let first = 0; first < count; first += meter.batch) {
+    const own = Math.min(meter.batch, count - first);
+    await meter.add({ images: images.subarray(first * size, (first + own) * size), count: own, first }, sums);
+  }
+  const seconds = (performance.now() - start) / 1000;
+  const { user, system } = process.cpuUsage(used);
+  meter.close();
+  const meta = { ...made, samples: count, probes: made.method === 'linear' ? probes : 0, seed: 1, version: '' };
+  return { distortion: distortionOf(measurement, meter, sums, meta), seconds, processorSeconds: (user + system) / 1e6 };
+}
+
+/** As {@link measure}, to first order with the usual probes. */
+export async function measureLinear(compute: Compute, measurement: Measurement, pictures: Pictures, model: string) {
+  return measure(measurement, await openLinear(compute, measurement, { probes, seed: 1 }), pictures, { model, method: 'linear' });
+}
+
+/** The network under a choice. */
+export function withChoice(graph: Graph, distortion: Distortion, { patches }: Selection): Graph {
+  return applyPatches(graph, patchesOf(toSpec(distortion, patches, {})));
+}
+
+/** Share of a labelled set that a network names right. */
+export async function top1(compute: Compute, graph: Graph, test: Dataset): Promise<number> {
+  const outputs = await forward(compute, graph, await test.read(0, test.count), test.count);
+  let right = 0;
+  for (let i = 0; i < test.count; i++) right += argmax(rowOf(outputs, i, test.count)) === test.labels![i] ? 1 : 0;
+  return right / test.count;
+}
