@@ -37,8 +37,14 @@ export interface Pictures {
   readonly count: number;
 }
 
-/** A CIFAR-10 network; undefined, with a word on standard error, where the shared data is absent. */
-export async function openCifar(name: 'resnet20' | 'minionn-relu'): Promise<TrainedNetwork | undefined> {
+/** Networks of the shared data, with their training pictures: a descriptor that prepare.mjs writes, or a file read as the test pictures are. */
+const networks = {
+  resnet20: { folder: 'cifar10', train: join(unpacked, 'cifar10/resnet20.train.json') },
+  minionn: { folder: 'mnist', train: join(shared, 'mnist/train-images-idx3-ubyte.gz') },
+};
+
+/** A network; undefined, with a word on standard error, where the shared data is absent. */
+export async function openNetwork(name: keyof typeof networks): Promise<TrainedNetwork | undefined> {
   if (!existsSync(shared)) {
     process.stderr.write('the shared networks are not here: nothing measured\n');
     return undefined;
@@ -46,13 +52,15 @@ export async function openCifar(name: 'resnet20' | 'minionn-relu'): Promise<Trai
   if (!existsSync(join(unpacked, 'cifar10/train.bin'))) {
     spawnSync(process.execPath, [join(shared, 'prepare.mjs'), unpacked], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
-  const onnx = await readOnnx(join(shared, `cifar10/${name}.onnx`));
-  const dataset = await loadDataset(join(unpacked, `cifar10/${name}.train.json`));
+  const { folder, train } = networks[name];
+  const onnx = await readOnnx(join(shared, `${folder}/${name}.onnx`));
+  const test = await loadDataset(join(shared, `${folder}/${name}.test.json`), { limit: 1000 });
+  const dataset = await loadDataset(train, { preprocessing: test.preprocessing });
   return {
     hash: onnx.hash,
     graph: simplify(onnx.readGraph()),
     train: async (count) => ({ images: await dataset.read(0, count), count }),
-    test: await loadDataset(join(shared, `cifar10/${name}.test.json`)),
+    test,
   };
 }
 

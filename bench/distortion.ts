@@ -19,7 +19,7 @@ import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
 import type { Compute } from '../src/kernel/compute.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
 import type { Patch } from '../src/model/program.js';
-import { measure, measureLinear, openCifar, type Pictures, probes, type TrainedNetwork, top1, withChoice } from './_distortions.js';
+import { measure, measureLinear, openNetwork, type Pictures, probes, type TrainedNetwork, top1, withChoice } from './_distortions.js';
 import { benchOptions, printRows } from './_parties.js';
 
 const samples = 256;
@@ -150,7 +150,7 @@ async function measureNetwork(network: TrainedNetwork, threads: number): Promise
 }
 
 const options = benchOptions();
-const network = await openCifar('resnet20');
+const network = await openNetwork('resnet20');
 const rows = network === undefined ? [] : await measureNetwork(network, options.threads);
 
 printRows(rows, options, {
