@@ -43,15 +43,27 @@ const networks = {
   minionn: { folder: 'mnist', train: join(shared, 'mnist/train-images-idx3-ubyte.gz') },
 };
 
-/** A network; undefined, with a word on standard error, where the shared data is absent. */
-export async function openNetwork(name: keyof typeof networks): Promise<TrainedNetwork | undefined> {
+/** Whether the shared data is there (a word on standard error where it is absent), its training pictures unpacked. */
+function prepare(): boolean {
   if (!existsSync(shared)) {
     process.stderr.write('the shared networks are not here: nothing measured\n');
-    return undefined;
+    return false;
   }
   if (!existsSync(join(unpacked, 'cifar10/train.bin'))) {
     spawnSync(process.execPath, [join(shared, 'prepare.mjs'), unpacked], { stdio: ['ignore', 'ignore', 'inherit'] });
   }
+  return true;
+}
+
+/** Files of ResNet-20 and CIFAR-10, for commands; undefined where the shared data is absent. */
+export function cifar(): { readonly model: string; readonly train: string; readonly test: string } | undefined {
+  if (!prepare()) return undefined;
+  return { model: join(shared, 'cifar10/resnet20.onnx'), train: networks.resnet20.train, test: join(shared, 'cifar10/resnet20.test.json') };
+}
+
+/** A network; undefined where the shared data is absent. */
+export async function openNetwork(name: keyof typeof networks): Promise<TrainedNetwork | undefined> {
+  if (!prepare()) return undefined;
   const { folder, train } = networks[name];
   const onnx = await readOnnx(join(shared, `${folder}/${name}.onnx`));
   const test = await loadDataset(join(shared, `${folder}/${name}.test.json`), { limit: 1000 });
