@@ -48,6 +48,7 @@ export function withTraining(command: Command): Command {
     .addOption(new Option('--validate <path>', 'pictures to validate on; else a tenth of --data is set apart'))
     .addOption(new Option('--limit <n>', 'train on at most so many pictures').argParser(wholeNumber(1)))
     .addOption(new Option('--validate-limit <n>', 'validate on at most so many').argParser(wholeNumber(1)))
+    .option('--preprocess <descriptor>', 'preprocessing for pictures that state none')
     .addOption(new Option('--epochs <n>', 'times all pictures are gone through').argParser(wholeNumber(1, 1e6)))
     .addOption(new Option('--learning-rate <rate>', 'length of a step').argParser(numberBetween(1e-9, 1e3)))
     .addOption(new Option('--batch-size <n>', 'pictures in a step').argParser(wholeNumber(1, 65536)))

@@ -2,10 +2,9 @@
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Dataset, loadDataset, selectPictures } from '../data/dataset.node.js';
+import { type Dataset, loadDataset, readPreprocessing, selectPictures } from '../data/dataset.node.js';
 import { createLoader, shuffledOrder } from '../data/loader.js';
 import { readFileOrExplain } from '../data/picture.node.js';
-import type { Preprocessing } from '../data/preprocess.js';
 import { kindOf } from '../data/sources.node.js';
 import { DataError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
@@ -184,6 +183,8 @@ export interface TrainingPictureOptions {
   readonly validate?: string;
   readonly limit?: number;
   readonly validateLimit?: number;
+  /** Descriptor with the preprocessing of pictures that state none. */
+  readonly preprocess?: string;
   readonly seed: number;
 }
 
@@ -195,10 +196,12 @@ const mostHeldOut = 5000;
  * Opens training and validation pictures; without the latter, sets some of the former apart, drawn from the seed.
  * @throws DataError where one cannot be read, or is too small to be divided.
  */
-export async function openTrainingPictures(options: TrainingPictureOptions, preprocessing?: Preprocessing): Promise<TrainingPictures> {
-  const shared = preprocessing === undefined ? {} : { preprocessing };
+export async function openTrainingPictures(options: TrainingPictureOptions, { output }: Task): Promise<TrainingPictures> {
+  const shared = options.preprocess === undefined ? {} : { preprocessing: (await readPreprocessing(options.preprocess)).preprocessing };
   const limited = (limit: number | undefined): object => (limit === undefined ? shared : { limit, ...shared });
   const train = await loadDataset(options.data, limited(options.limit));
+  if (!train.preprocessingStated)
+    output.note('No preprocessing is stated: the network is fed pixel / 255. Give --preprocess to change that.');
   if (options.validate !== undefined) {
     return { train, validation: await loadDataset(options.validate, limited(options.validateLimit)) };
   }

@@ -73,7 +73,8 @@ export function decodeCheckpoint(bytes: Uint8Array, where: string): Checkpoint {
   if (bytes.length - end - 1 !== total) throw badCheckpoint(where, `it has ${bytes.length - end - 1} bytes of numbers, not ${total}`);
   let at = end + 1;
   const arrays = head.arrays.map(({ name, length }) => {
-    const values = new Float32Array(bytes.slice(at, at + 4 * length).buffer);
+    // A copy at an aligned place; a Buffer's own slice would be neither.
+    const values = new Float32Array(Uint8Array.from(bytes.subarray(at, at + 4 * length)).buffer);
     at += 4 * length;
     return { name, values };
   });

@@ -120,7 +120,7 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
     throw new UsageError('there is nothing to fine-tune to', { code: 'usage', where: '--spec', hint });
   }
   await checkWritable(options.output);
-  const pictures = await openTrainingPictures(options);
+  const pictures = await openTrainingPictures(options, task);
   const work = await prepare(onnx, pictures, options, task, compute);
   const { original, patches } = work;
   const trained = await runTraining(work.plan, task, compute);

@@ -72,7 +72,7 @@ async function train(path: string, options: TrainOptions, task: Task, compute: C
   }
   await checkWritable(options.output);
   const flags: TrainingFlags = { ...options, data, ...(validate === undefined ? {} : { validate }) };
-  const pictures = await openTrainingPictures(flags);
+  const pictures = await openTrainingPictures(flags, task);
   const classes = recipe.classes ?? pictures.train.classes?.length ?? 1 + Math.max(...(pictures.train.labels ?? [0]));
   const settings = settingsFrom(flags, recipe);
   const network = build(recipe, classes, settings.seed, path);
