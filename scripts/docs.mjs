@@ -24,6 +24,23 @@ that are not evaluated. \`out of range\` counts evaluated values that left their
     'Predicted seconds',
     'Seconds that `estimate` predicts beside those of a run in three processes over imitated networks; the ratio is predicted to measured.',
   ],
+  distortion: [
+    'Distortion and choices',
+    `Time to measure, rank correlation of first-order and exact distortions (plain ReLU left out), and answers that choices keep without any training.
+"Measured again" is \`distort --spec\` under the last choice. The exact distortion has nine patches, as it takes a run of the network for each.`,
+  ],
+  places: [
+    'Where distortion is taken',
+    'At the scores or before the global pooling (`distort --at`); and with max pools replaced by average pools, untrained: 256 training pictures each.',
+  ],
+  distortion50: [
+    'Distortion of a ResNet-50',
+    `At 224 × 224, with random weights and pictures. Candidates are those worth trying, or the paper's own lists.`,
+  ],
+  agreement: [
+    'Labels under a spec',
+    `A shared sign that flips takes a whole patch with it, so that few bits cost more labels the fewer comparisons there are. 64 bits are simulated.`,
+  ],
   kernels: [
     'Kernels',
     'Each as a share of the machine’s own ceiling: a loop of multiply-adds in WASM that stays in the first-level cache.',
