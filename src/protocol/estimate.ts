@@ -1,7 +1,7 @@
 // Cost of a program before any run, from the operations' own formulas: every byte of every link, and the longest chains.
 import { type Program, stepInputs } from '../model/program.js';
 import { controlMessages, offlineStartDepth, onWire } from './control.js';
-import type { CostEnvironment, Link, MessageSize, RunPhase } from './operation.js';
+import type { CostEnvironment, Depths, Link, MessageSize, RunPhase } from './operation.js';
 import { checkSuite, operationOf, type Suite } from './suite.js';
 
 export interface PhaseCost {
@@ -34,12 +34,28 @@ export function allMessages(program: Program, suite: Suite, batch: number): Mess
 
 function onlineRounds(program: Program, suite: Suite, batch: number): number {
   const environment = costEnvironment(program, batch);
-  const depth = new Array<number>(program.tensors.length).fill(0);
-  depth[program.input] = 1;
+  const depths = new Array<Depths>(program.tensors.length).fill({ client: 0, server: 0 });
+  depths[program.input] = { client: 0, server: 1 };
   for (const step of program.steps) {
-    depth[step.output] = Math.max(...stepInputs(step).map((id) => depth[id]!)) + operationOf(suite, step).rounds(step, environment);
+    const inputs = stepInputs(step).map((id) => depths[id]!);
+    const before = { client: Math.max(...inputs.map((d) => d.client)), server: Math.max(...inputs.map((d) => d.server)) };
+    const operation = operationOf(suite, step);
+    const both = Math.max(before.client, before.server) + operation.rounds(step, environment);
+    depths[step.output] = operation.depths?.(step, environment, before) ?? { client: both, server: both };
   }
-  return depth[program.output]! + 1;
+  const { client, server } = depths[program.output]!;
+  return Math.max(client, server + 1);
+}
+
+/** Whether a linear layer comes after another: a server that sends D per inference then sends one after it has received for another. */
+function hasLayerAfterLayer(program: Program): boolean {
+  const after = new Set<number>();
+  for (const step of program.steps) {
+    const later = stepInputs(step).some((id) => after.has(id));
+    if (later && step.kind === 'linear') return true;
+    if (later || step.kind === 'linear') after.add(step.output);
+  }
+  return false;
 }
 
 /** Predicted traffic of one inference: equal to what a run counts, byte by byte. Throws UsageError where the suite cannot run the program. */
@@ -52,5 +68,6 @@ export function estimate(program: Program, suite: Suite, batch = 1): Estimate {
     return { bytes: Object.values(links).reduce((a, b) => a + b, 0), rounds, links };
   };
   // request, number, the parties' material (all of it at once), ready
-  return { offline: phase('offline', offlineStartDepth + 2), online: phase('online', onlineRounds(program, suite, batch)) };
+  const offlineRounds = offlineStartDepth + 2 + (suite.reusesWeights || !hasLayerAfterLayer(program) ? 0 : 1);
+  return { offline: phase('offline', offlineRounds), online: phase('online', onlineRounds(program, suite, batch)) };
 }

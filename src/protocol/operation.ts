@@ -73,10 +73,18 @@ export interface RolePart<S extends Step, M = unknown, W extends Words = Int32Ar
 /** Names a step may use: rounds of the same kind inside one step (maxpool) are this far apart, in message codes and in draws. */
 export const roundStride = 16;
 
+/** How many one-way messages in a row have led to what client and server each hold. */
+export interface Depths {
+  readonly client: number;
+  readonly server: number;
+}
+
 /** A secure operation: its cost, and its three roles. `rounds` is the length of its online chain of one-way messages. */
 export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown, W extends Words = Int32Array> {
   messages(step: S, environment: CostEnvironment): MessageSize[];
   rounds(step: S, environment: CostEnvironment): number;
+  /** Where one party has its output before the other: from the depths of the inputs those of the output. Else both have it after `rounds`. */
+  depths?(step: S, environment: CostEnvironment, before: Depths): Depths;
   readonly client: RolePart<S, C, W>;
   readonly server: RolePart<S, V, W>;
   readonly provider: RolePart<S, P, W>;

@@ -139,6 +139,8 @@ async function serverOnline(context: Context, step: LinearStep, c: Words): Promi
 export const linear = (masks: WeightMasks): Operation<LinearStep, ClientMaterial, Words, void, Words> => ({
   messages: (step, environment) => messages(masks, step, environment),
   rounds: () => 1,
+  // The client's share needs no message of the online phase.
+  depths: (_step, _environment, { client, server }) => ({ client, server: Math.max(server, client + 1) }),
   client: { offline: (context, step) => clientOffline(masks, context, step), online: clientOnline },
   server: { offline: (context, step) => serverOffline(masks, context, step), online: serverOnline },
   provider: { offline: (context, step) => providerOffline(masks, context, step) },

@@ -10,6 +10,7 @@ function shared<S extends Step>(apply: (context: StepContext<Words>, step: S) =>
   return {
     messages: () => [],
     rounds: () => 0,
+    depths: (_step, _environment, before) => before,
     client: { offline: nothing, online },
     server: { offline: nothing, online },
     provider: { offline: nothing },

@@ -5,7 +5,7 @@
 import type { Words } from '../../kernel/compute.js';
 import type { ReluStep } from '../../model/program.js';
 import { ringWords, runWords, setWords } from '../../ring/words.js';
-import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
+import { type CostEnvironment, type Depths, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
 import { type PatchLayout, patchCounts, patchLayout } from '../patches.js';
 import { numbered, rounds } from './drelu.js';
 import type { Party } from './privatecompare.js';
@@ -42,6 +42,13 @@ function messages(truncation: Truncation, step: ReluStep, environment: CostEnvir
 function roundsOf(truncation: Truncation, step: ReluStep, environment: CostEnvironment): number {
   if (kept(step, environment) === 0) return 0;
   return (patchCounts(step, environment).compared > 0 ? rounds : 0) + truncation.rounds(step.truncateBits);
+}
+
+function depthsOf(truncation: Truncation, step: ReluStep, environment: CostEnvironment, before: Depths): Depths {
+  if (kept(step, environment) === 0) return before;
+  if (patchCounts(step, environment).compared === 0) return truncation.depths(step.truncateBits, before);
+  const both = Math.max(before.client, before.server) + rounds;
+  return truncation.depths(step.truncateBits, { client: both, server: both });
 }
 
 /** Which block an element belongs to, and the blocks' sizes in ring words. */
@@ -131,6 +138,7 @@ export function relu(
   return {
     messages: (step, environment) => messages(truncation, step, environment),
     rounds: (step, environment) => roundsOf(truncation, step, environment),
+    depths: (step, environment, before) => depthsOf(truncation, step, environment, before),
     client: part('client'),
     server: part('server'),
     provider: {

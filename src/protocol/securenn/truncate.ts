@@ -16,7 +16,7 @@ import type { Words } from '../../kernel/compute.js';
 import type { TruncateStep } from '../../model/program.js';
 import { ringWords, runWords, setZero } from '../../ring/words.js';
 import { messageNames } from '../messages.js';
-import type { CostEnvironment, MessageSize, Operation, Role, StepContext } from '../operation.js';
+import type { CostEnvironment, Depths, MessageSize, Operation, Role, StepContext } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
 
 /** What relu.ts and the step of its own see of a way to truncate `count` words by `bits` bits. Once a step and inference. */
@@ -24,6 +24,7 @@ export interface Truncation {
   messages(environment: CostEnvironment, count: number, bits: number): MessageSize[];
   /** Messages in a row. */
   rounds(bits: number): number;
+  depths(bits: number, before: Depths): Depths;
   readonly client: TruncationPart;
   readonly server: TruncationPart;
   readonly provider: Pick<TruncationPart, 'offline'>;
@@ -56,6 +57,7 @@ async function shift(context: StepContext<Words>, share: Words, bits: number): P
 export const localTruncation: Truncation = {
   messages: () => [],
   rounds: () => 0,
+  depths: (_bits, before) => before,
   client: {
     offline: nothing,
     async online(context, share, bits) {
@@ -190,6 +192,11 @@ export const exactTruncation: Truncation = {
     ];
   },
   rounds: (bits) => (bits === 0 ? 0 : 2),
+  depths(bits, before) {
+    if (bits === 0) return before;
+    const server = Math.max(before.server, before.client + 1);
+    return { client: server + 1, server };
+  },
   client: {
     offline: async (context, count, bits) => (bits === 0 ? undefined : drawClient(context, 'provider', count)),
     online: clientOnline,
@@ -214,6 +221,7 @@ export function truncate(
   return {
     messages: (step, environment) => truncation.messages(environment, environment.elements(step.input), step.truncateBits),
     rounds: (step) => truncation.rounds(step.truncateBits),
+    depths: (step, _environment, before) => truncation.depths(step.truncateBits, before),
     client: part(truncation.client),
     server: part(truncation.server),
     provider: {
