@@ -20,6 +20,9 @@ export interface BenchRow {
   readonly offline: PhaseRow;
   readonly online: PhaseRow;
   readonly note?: string;
+  /** Another system's figures for the same, measured in the same run, and its seconds over ours. */
+  readonly peer?: { readonly name: string; readonly version: string; readonly seconds: number; readonly bytes: number };
+  readonly ratio?: number;
 }
 
 export interface PhaseRow {
@@ -31,11 +34,47 @@ export interface PhaseRow {
 export interface BenchOptions {
   readonly threads: number;
   readonly json: boolean;
+  /** What bounds a benchmark that takes long; each by its own defaults. */
+  readonly runs?: number;
+  readonly elements?: readonly number[];
+  readonly rings?: readonly number[];
+  readonly suites?: readonly string[];
+  readonly networks?: readonly string[];
+  /** Part of the names of cases. */
+  readonly match?: string;
+  /** Peers to measure, NAME=DIR. */
+  readonly against?: readonly string[];
 }
 
 export function benchOptions(): BenchOptions {
-  const { values } = parseArgs({ options: { threads: { type: 'string' }, json: { type: 'boolean', default: false } }, strict: false });
-  return { threads: Number(values.threads ?? availableParallelism()), json: values.json === true };
+  const text = { type: 'string' } as const;
+  const { values } = parseArgs({
+    options: {
+      threads: text,
+      runs: text,
+      elements: text,
+      ring: text,
+      suite: text,
+      network: text,
+      case: text,
+      json: { type: 'boolean', default: false },
+      against: { type: 'string', multiple: true },
+    },
+  });
+  const list = (value: string | undefined) => value?.split(',');
+  const numbers = (value: string | undefined) => list(value)?.map(Number);
+  const given = {
+    runs: values.runs === undefined ? undefined : Number(values.runs),
+    elements: numbers(values.elements),
+    rings: numbers(values.ring),
+    suites: list(values.suite),
+    // A rate and a round trip have a comma between them: several networks are set apart by blanks.
+    networks: values.network?.trim().split(/\s+/),
+    match: values.case,
+    against: values.against,
+  };
+  const kept = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));
+  return { threads: Number(values.threads ?? availableParallelism()), json: values.json, ...kept };
 }
 
 export function median(values: readonly number[]): number {

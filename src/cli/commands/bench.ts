@@ -3,18 +3,36 @@ import { spawn } from 'node:child_process';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { TesseraError, UsageError } from '../../errors.js';
-import { type CommonOptions, createCommand } from '../options.js';
+import { type CommonOptions, createCommand, wholeNumber } from '../options.js';
 import { perform } from '../task.js';
 
 /** Compiled benchmark programs: files of bench/ with a name of their own, not helpers (_*.js). */
 const folder = fileURLToPath(new URL('../../../bench', import.meta.url));
 
+/** What bounds a benchmark that takes long. A benchmark takes of it what it knows. */
+interface BenchFlags extends CommonOptions {
+  readonly runs?: number;
+  readonly case?: string;
+  readonly suite?: string;
+  readonly network?: string;
+  readonly ring?: string;
+  readonly elements?: string;
+  readonly against?: readonly string[];
+}
+
 export function benchCommand(): Command {
   return createCommand('bench', 'Print the tables of the documentation.', 'tessera bench kernels relu')
     .argument('[name...]', 'benchmarks to run; all when none is named')
-    .action((names: string[], options: CommonOptions) =>
+    .addOption(new Option('--runs <n>', 'runs of each case, of which the median counts').argParser(wholeNumber(1)))
+    .option('--case <text>', 'cases with that in their name alone')
+    .option('--suite <list>', 'suites, with commas between')
+    .option('--network <list>', 'networks, with blanks between')
+    .option('--ring <list>', 'bits of rings, with commas between')
+    .option('--elements <list>', 'numbers of elements, with commas between')
+    .option('--against <name=dir...>', 'measure a peer in the same run: porthos=DIR or mp-spdz=DIR, where DIR has a built copy')
+    .action((names: string[], options: BenchFlags) =>
       perform(options, async ({ output, atEnd }) => {
         const known = (await readdir(folder).catch(() => [])).filter((file) => /^[a-z].*\.js$/.test(file)).map((file) => file.slice(0, -3));
         const unknown = names.find((name) => !known.includes(name));
@@ -33,8 +51,12 @@ export function benchCommand(): Command {
 }
 
 /** Runs one program; with --json it prints an array of rows, else its table goes straight to the terminal. */
-function runBenchmark(name: string, options: CommonOptions, atEnd: (end: () => void) => void): Promise<unknown[]> {
-  const flags = [`--threads=${options.threads}`, ...(options.json ? ['--json'] : [])];
+function runBenchmark(name: string, options: BenchFlags, atEnd: (end: () => void) => void): Promise<unknown[]> {
+  const given = (['runs', 'case', 'suite', 'network', 'ring', 'elements'] as const).flatMap((flag) =>
+    options[flag] === undefined ? [] : [`--${flag}=${options[flag]}`],
+  );
+  const peers = (options.against ?? []).map((peer) => `--against=${peer}`);
+  const flags = [`--threads=${options.threads}`, ...(options.json ? ['--json'] : []), ...given, ...peers];
   const child = spawn(process.execPath, [join(folder, `${name}.js`), ...flags], {
     stdio: ['ignore', options.json ? 'pipe' : 'inherit', 'inherit'],
   });
