@@ -1,7 +1,8 @@
 // The operations that are measured one by one, each as a program of one step, and what of a run's bytes is the step's own.
-import type { ConvGeometry } from '../src/kernel/geometry.js';
-import { sameConv, squarePool, storedProgram } from '../src/cli/sample-model.js';
+
 import type { StoredModel } from '../src/cli/model-folder.js';
+import { sameConv, squarePool, storedProgram } from '../src/cli/sample-model.js';
+import type { ConvGeometry } from '../src/kernel/geometry.js';
 import type { Patch, Program, Step } from '../src/model/program.js';
 import { onWire } from '../src/protocol/control.js';
 import { costEnvironment } from '../src/protocol/estimate.js';
@@ -59,7 +60,13 @@ async function activation({ name, patch, windowBits }: Activation, elements: num
   return { name, elements, comparisons: blocks, model: await storedProgram(oneStep(step, shape, shape, ringBits, scales)) };
 }
 
-function oneStep(step: Step, input: readonly number[], output: readonly number[], ringBits: number, scales: readonly [number, number]): Program {
+function oneStep(
+  step: Step,
+  input: readonly number[],
+  output: readonly number[],
+  ringBits: number,
+  scales: readonly [number, number],
+): Program {
   return {
     schema: 'tessera/program@1',
     ringBits,

@@ -52,7 +52,12 @@ const limitSeconds = 900;
  * Measures what `--against` names, as NAME=DIR.
  * @throws UsageError for an unknown peer, or a folder that is not a built copy; TesseraError when its programs fail or print something else.
  */
-export async function measurePeers(against: readonly string[], cases: readonly PeerCase[], runs: number, task: Task): Promise<PeerResult[]> {
+export async function measurePeers(
+  against: readonly string[],
+  cases: readonly PeerCase[],
+  runs: number,
+  task: Task,
+): Promise<PeerResult[]> {
   const results: PeerResult[] = [];
   for (const text of against) {
     const [name = '', folder] = splitOnce(text);
@@ -114,7 +119,12 @@ async function runParties(name: string, parties: readonly Party[], cwd: string, 
   }
 }
 
-function output(name: string, { program, arguments: own, stdin }: Party, cwd: string, started: (child: ChildProcess) => void): Promise<string> {
+function output(
+  name: string,
+  { program, arguments: own, stdin }: Party,
+  cwd: string,
+  started: (child: ChildProcess) => void,
+): Promise<string> {
   const child = spawn(program, own, { cwd, stdio: ['pipe', 'pipe', 'pipe'] });
   started(child);
   let text = '';
@@ -169,7 +179,11 @@ const mpSpdz: Peer = {
   async prepare(folder, cases, task) {
     const binary = join(folder, 'replicated-ring-party.x');
     for (const file of [binary, join(folder, 'compile.py'), join(folder, 'Player-Data')]) {
-      if (!existsSync(file)) throw refused(`${file} is not there`, 'Build replicated-ring-party.x in that folder and run an example: its parties keep certificates.');
+      if (!existsSync(file))
+        throw refused(
+          `${file} is not there`,
+          'Build replicated-ring-party.x in that folder and run an example: its parties keep certificates.',
+        );
     }
     const work = mkdtempSync(join(tmpdir(), 'tessera-peer-'));
     task.atEnd(() => rmSync(work, { recursive: true, force: true }));
@@ -183,7 +197,11 @@ const mpSpdz: Peer = {
         writeFileSync(join(work, 'Programs/Source', `${program}.mpc`), reluSource(elements));
         const compiled = spawnSync(join(folder, 'compile.py'), ['-R', '64', program], { cwd: work, encoding: 'utf8' });
         if (compiled.status !== 0) throw failed('mp-spdz', 'compile.py failed', (compiled.stderr || compiled.error?.message) ?? '');
-        return { ...rest, elements, run: async () => readMpSpdz(await runParties('mp-spdz', await spdzParties(binary, program), work, task)) };
+        return {
+          ...rest,
+          elements,
+          run: async () => readMpSpdz(await runParties('mp-spdz', await spdzParties(binary, program), work, task)),
+        };
       });
   },
 };
@@ -202,7 +220,10 @@ const mebibyte = 2 ** 20;
 export function readPorthos(texts: readonly string[], elapsed: number): PeerRun {
   const times = texts.map((text) => /Wall Clock time for execution: ([\d.e+-]+) sec/.exec(text)?.[1]);
   const seconds = times.every((time) => time !== undefined) ? Math.max(...times.map(Number)) : elapsed;
-  return { seconds, bytes: mebibyte * figure('porthos', texts.join('\n'), /Total communication: ([\d.e+-]+) ?MiB \(sent\)/, 'communication') };
+  return {
+    seconds,
+    bytes: mebibyte * figure('porthos', texts.join('\n'), /Total communication: ([\d.e+-]+) ?MiB \(sent\)/, 'communication'),
+  };
 }
 
 const porthos: Peer = {
@@ -219,7 +240,9 @@ const porthos: Peer = {
         ...(existsSync(inputOf(party)) ? { stdin: inputOf(party) } : {}),
       }));
       return {
-        ...(cases.find((each) => each.case.toLowerCase() === name.toLowerCase().replace(/_.*/, '') && name.endsWith(`_${each.elements}`)) ?? {
+        ...(cases.find(
+          (each) => each.case.toLowerCase() === name.toLowerCase().replace(/_.*/, '') && name.endsWith(`_${each.elements}`),
+        ) ?? {
           case: name,
         }),
         run: async () => {

@@ -3,12 +3,13 @@ import { openMachine } from '../src/cli/machine.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
 import { suites } from '../src/party/session.js';
 import { predictSeconds } from '../src/protocol/timing.js';
-import { networkProfiles } from '../src/wire/profiles.js';
+import { parseNetwork } from '../src/wire/profiles.js';
 import { type BenchOptions, benchOptions, commandTask, median, printRows, withParties } from './_parties.js';
 import { resnet20 } from './_resnet20.js';
 
-const runs = Number(process.env.TESSERA_RUNS ?? 5);
-const profiles = ['lan', 'wan', 'home', 'mobile'] as const;
+const defaultRuns = 5;
+const defaultNetworks = ['none', 'lan', 'wan', 'home', 'mobile'];
+const defaultSuites = ['masked', 'securenn'];
 
 interface Row {
   readonly case: string;
@@ -22,19 +23,14 @@ interface Row {
   readonly ratio: number;
 }
 
-async function measure(
-  name: string,
-  model: StoredModel,
-  suite: string,
-  network: (typeof profiles)[number],
-  options: BenchOptions,
-): Promise<Row[]> {
+async function measure(name: string, model: StoredModel, suite: string, network: string, options: BenchOptions): Promise<Row[]> {
+  const runs = options.runs ?? defaultRuns;
   const { program } = model.compiled;
   const { task, end } = commandTask();
   const machine = await openMachine({ suite, threads: options.threads, ringBits: program.ringBits }, task).finally(end);
-  const predicted = predictSeconds(program, suites[suite]!, 1, networkProfiles[network], machine);
+  const predicted = predictSeconds(program, suites[suite]!, 1, parseNetwork(network), machine);
   const image = new Float32Array(program.tensors[program.input]!.shape.reduce((a, b) => a * b, 1));
-  const outcomes = await withParties(model, { ...options, suite, network: networkProfiles[network] }, async (session) => {
+  const outcomes = await withParties(model, { ...options, suite, network: parseNetwork(network) }, async (session) => {
     const all = [];
     for (let i = 0; i < runs + 1; i++) all.push(await session.infer(image, 1));
     return all.slice(1);
@@ -48,9 +44,13 @@ async function measure(
 
 const options = benchOptions();
 const rows: Row[] = [];
-for (const suite of Object.keys(suites)) {
-  for (const [name, model] of await resnet20()) {
-    for (const network of profiles) rows.push(...(await measure(name, model, suite, network, options)));
+for (const ring of options.rings ?? [32]) {
+  for (const [name, model] of await resnet20(ring)) {
+    if (!name.includes(options.match ?? '')) continue;
+    for (const suite of options.suites ?? defaultSuites) {
+      if (suites[suite]?.refuses(model.compiled.program) !== undefined) continue;
+      for (const network of options.networks ?? defaultNetworks) rows.push(...(await measure(name, model, suite, network, options)));
+    }
   }
 }
 printRows(rows, options, {

@@ -7,7 +7,7 @@ import { type Operation, operations, stepBytes } from './_operations.js';
 import { type BenchOptions, type BenchRow, benchOptions, commandTask, median, printRows, withParties } from './_parties.js';
 import { measurePeers, type PeerCase, type PeerResult } from './_peers.js';
 
-const defaults = { elements: [1e3, 1e4, 1e5, 1e6], rings: [16, 20, 24, 32, 64], runs: 5 };
+const defaults = { elements: [1e3, 1e4, 1e5, 1e6], rings: [16, 24, 32, 64], suites: ['masked', 'securenn'], runs: 5 };
 
 interface Row extends BenchRow {
   readonly comparisons: number;
@@ -25,9 +25,8 @@ async function measure(operation: Operation, suiteName: string, network: string,
     for (let i = 0; i < runs + 1; i++) all.push(await session.infer(values, 1));
     return all.slice(1);
   });
-  const isPlain = operation.name.startsWith('ReLU');
-  const wrong = isPlain && reports.some(({ logits }) => logits.some((got, i) => ![0, 1].includes(got - Math.floor(Math.max(0, values[i]!)))));
-  if (wrong) throw new Error(`${suiteName}, ${operation.name}: a result is not the plaintext's`);
+  const wrong = operation.name.startsWith('ReLU') ? wrongShare(reports, values) : 0;
+  if (wrong > mostWrong) throw new Error(`${suiteName}, ${operation.name}: ${wrong} of the results are not the plaintext's`);
   const phase = (name: 'offline' | 'online') => ({
     seconds: median(reports.map((r) => r.seconds[name])),
     bytes: stepBytes(operation, suite, name),
@@ -43,7 +42,20 @@ async function measure(operation: Operation, suiteName: string, network: string,
     runs,
     offline: phase('offline'),
     online: phase('online'),
+    ...(wrong === 0 ? {} : { note: `${(100 * wrong).toFixed(3)} % wrong` }),
   };
+}
+
+/** Local truncation of shares fails for a few values, the more the narrower the ring; more than that is a fault. */
+const mostWrong = 0.02;
+
+/** Share of results that are more than a unit of truncation away from the plaintext's. */
+function wrongShare(reports: readonly { readonly logits: Float32Array }[], values: Float32Array): number {
+  let wrong = 0;
+  for (const { logits } of reports) {
+    for (const [i, got] of logits.entries()) if (Math.abs(got - Math.max(0, values[i]!)) >= 2) wrong++;
+  }
+  return wrong / (reports.length * values.length);
 }
 
 /** A sign alone is no step of a program: what a ReLU takes more than a block ReLU of 4 × 4, for each comparison it makes more. */
@@ -81,15 +93,26 @@ function withPeer(row: Row, peers: readonly PeerResult[]): Row {
 /** A peer's program that is none of our cases. */
 function peerRow({ name, version, seconds, bytes, runs, ...rest }: PeerResult): Row {
   const nothing = { seconds: 0, bytes: 0, rounds: 0 };
-  const own = { case: rest.case, suite: name, ringBits: 0, network: 'none', runs, comparisons: 0, offline: nothing, online: { ...nothing, seconds, bytes } };
+  const own = {
+    case: rest.case,
+    suite: name,
+    ringBits: 0,
+    network: 'none',
+    runs,
+    comparisons: 0,
+    offline: nothing,
+    online: { ...nothing, seconds, bytes },
+  };
   return { ...own, peer: { name, version, seconds, bytes } };
 }
 
 const options = benchOptions();
 const rows: Row[] = [];
 for (const ringBits of options.rings ?? defaults.rings) {
-  const wanted = (await operations(ringBits, options.elements ?? defaults.elements)).filter(({ name }) => name.includes(options.match ?? ''));
-  for (const suite of options.suites ?? Object.keys(suites)) {
+  const wanted = (await operations(ringBits, options.elements ?? defaults.elements)).filter(({ name }) =>
+    name.includes(options.match ?? ''),
+  );
+  for (const suite of options.suites ?? defaults.suites) {
     for (const operation of wanted) {
       if (suites[suite]?.refuses(operation.model.compiled.program) !== undefined) continue;
       for (const network of options.networks ?? ['none']) rows.push(await measure(operation, suite, network, options));
@@ -115,6 +138,7 @@ printRows<Row>([...beside, ...unmatched], options, {
   'online s': (row) => row.online.seconds.toFixed(4),
   rounds: (row) => (row.online.rounds === 0 ? '' : String(row.online.rounds)),
   runs: (row) => String(row.runs),
+  note: (row) => row.note ?? '',
   ...(peers.length === 0
     ? {}
     : {

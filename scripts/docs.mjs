@@ -19,7 +19,16 @@ that are not evaluated. \`out of range\` counts evaluated values that left their
     'CIFAR-10 ResNet-20',
     'Single images and streams, three processes on one machine. Offline is what happens before the picture exists.',
   ],
-  relu: ['ReLUs by themselves', 'ReLU with truncation, three processes on one machine. Bytes are of all phases and all links.'],
+  operations: [
+    'Operations by themselves',
+    `Three processes on one machine. Bytes are the operation's own, labels included; seconds are those of a whole inference with its masked input and
+output. A DReLU alone is no step of a program: its row is what a ReLU takes more than a block ReLU of 4 × 4, for each comparison it makes more.`,
+  ],
+  suites: [
+    'Suites side by side',
+    `ResNet-20 for CIFAR-10 with all its comparisons, and with patches of 2 × 4 everywhere, on every network of the table above. A row of the default
+suite says where it loses, and to which.`,
+  ],
   estimate: [
     'Predicted seconds',
     'Seconds that `estimate` predicts beside those of a run in three processes over imitated networks; the ratio is predicted to measured.',
