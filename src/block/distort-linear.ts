@@ -23,26 +23,43 @@ export interface LinearOptions {
 export async function openLinear(compute: Compute, measurement: Measurement, { probes, seed }: LinearOptions): Promise<Meter> {
   const network = await openDifferentiable(compute, measurement.graph);
   return {
-    batch: picturesInCache(measurement, Math.min(probes, directionsAtOnce)),
+    batch: picturesForDirections(measurement, probes),
     perPicture: probes,
     add: (batch, sums) =>
       withPass(network, batch, async (pass) => {
         const outputs = pass.value(measurement.graph.output).length;
         for (let probe = 0; probe < probes; probe += directionsAtOnce) {
           const directions = Math.min(directionsAtOnce, probes - probe);
-          const gradients = compute.floats(directions * outputs);
-          for (let n = 0; n < batch.count; n++) {
-            const own = drawDirections(mix(mix(mix(seed) + batch.first + n) + probe), outputs / batch.count, directions);
-            own.forEach((direction, d) => {
-              gradients.set(direction, d * outputs + n * direction.length);
-            });
-          }
+          const gradients = directionGradients(compute, outputs, batch, seed, probe, directions);
           await backAndAdd({ compute, measurement, network, signed: false }, pass, gradients, directions, sums);
         }
       }),
     close: () => network.close(),
   };
 }
+
+/** Gradients at the output that go back for directions `probe` to `probe` + `directions` of a batch: [direction, picture, output], on the heap. */
+export function directionGradients(
+  compute: Compute,
+  outputs: number,
+  batch: Pick<SampleBatch, 'count' | 'first'>,
+  seed: number,
+  probe: number,
+  directions: number,
+): Float32Array {
+  const gradients = compute.floats(directions * outputs);
+  for (let n = 0; n < batch.count; n++) {
+    const own = drawDirections(mix(mix(mix(seed) + batch.first + n) + probe), outputs / batch.count, directions);
+    own.forEach((direction, d) => {
+      gradients.set(direction, d * outputs + n * direction.length);
+    });
+  }
+  return gradients;
+}
+
+/** Pictures at a time that keep the gradients of `probes` directions in the cache. */
+export const picturesForDirections = (measurement: Measurement, probes: number): number =>
+  picturesInCache(measurement, Math.min(probes, directionsAtOnce));
 
 /**
  * The signed first-order change of the cross-entropy loss, Σ g · δ with g = ∂loss/∂activation. Not to be trusted far from the network: the
@@ -116,7 +133,7 @@ async function backAndAdd(
 }
 
 /** A PReLU is a x + (1 − a) relu(x), and patches act on that ReLU: its gradient is 1 − a times the output's. Undefined for a ReLU. */
-function slopeGradients(compute: Compute, node: MeasuredLayer['node'], gradients: Float32Array): Float32Array | undefined {
+export function slopeGradients(compute: Compute, node: MeasuredLayer['node'], gradients: Float32Array): Float32Array | undefined {
   if (node.kind === 'relu') return undefined;
   const scaled = compute.floats(gradients.length);
   const size = sizeOf(node.shape);

@@ -40,6 +40,19 @@ export interface Distortion {
   readonly patches: readonly Patch[];
   /** Expected squared change of the output, rows × candidates; NaN where the candidate is not one of the channel's. */
   readonly values: Float64Array;
+  /** Only where it was measured (`distort --windows`). */
+  readonly flips?: FlipDistortion;
+}
+
+/** What signs do that a comparison window takes wrong near zero: see distort-windows.ts. */
+export interface FlipDistortion {
+  /** Bits below 2^(exponents[layer] + level) are left out, in the unit of what the layer reads; a level is 0 to levels − 1. */
+  readonly exponents: Int32Array;
+  readonly levels: number;
+  /** Expected squared change of the output, rows × candidates × levels, beside what the patch does; NaN where not measured. */
+  readonly values: Float32Array;
+  /** By how much all channels of a layer together do more than the sum of each alone, layers × levels (for plain ReLUs). */
+  readonly joint: Float64Array;
 }
 
 /** One row of a distortion. */
@@ -59,7 +72,7 @@ export function channelRows({ shapes }: Pick<DistortionMeta, 'shapes'>): readonl
 }
 
 /** The file's bytes; the same distortion gives the same bytes. */
-export function writeDistortion({ meta, patches, values }: Distortion): Uint8Array {
+export function writeDistortion({ meta, patches, values, flips }: Distortion): Uint8Array {
   const rows = channelRows(meta);
   const shape = [rows.length, patches.length];
   const cost = Float64Array.from(values, (value, i) => {
@@ -72,8 +85,17 @@ export function writeDistortion({ meta, patches, values }: Distortion): Uint8Arr
     patches: { shape: [patches.length, 2], data: Int32Array.from(patches.flat()) },
     layer: { shape: [rows.length], data: Int32Array.from(rows, (row) => row.layer) },
     channel: { shape: [rows.length], data: Int32Array.from(rows, (row) => row.channel) },
+    ...(flips === undefined ? {} : flipArrays(flips, shape)),
     meta: JSON.stringify(meta),
   });
+}
+
+function flipArrays({ exponents, levels, values, joint }: FlipDistortion, shape: readonly number[]) {
+  return {
+    flip: { shape: [...shape, levels], data: values },
+    flip_exponent: { shape: [exponents.length], data: exponents },
+    flip_joint: { shape: [exponents.length, levels], data: joint },
+  };
 }
 
 /**
@@ -97,9 +119,22 @@ export function readDistortion(bytes: Uint8Array, where: string): Distortion {
   const channel = integers(part(arrays, 'channel', where), [rows.length], 'channel', where);
   if (rows.some((row, i) => row.layer !== layers[i] || row.channel !== channel[i]))
     throw bad(where, 'its channels are not those of its layers');
-  const distortion = { meta, patches, values };
+  const flips = arrays.has('flip') ? readFlips(arrays, meta, [rows.length, candidates], where) : undefined;
+  const distortion = { meta, patches, values, ...(flips === undefined ? {} : { flips }) };
   checkValues(distortion, rows, where);
   return distortion;
+}
+
+function readFlips(arrays: Map<string, NpyArray>, meta: DistortionMeta, shape: readonly number[], where: string): FlipDistortion {
+  const flip = part(arrays, 'flip', where);
+  const levels = flip.shape[2] ?? 0;
+  const values = Float32Array.from(reals(flip, [...shape, levels], 'flip', where));
+  const exponents = integers(part(arrays, 'flip_exponent', where), [meta.layers.length], 'flip_exponent', where);
+  const joint = reals(part(arrays, 'flip_joint', where), [meta.layers.length, levels], 'flip_joint', where);
+  const bounded = exponents.every((exponent) => Math.abs(exponent) <= 64);
+  if (!bounded || joint.some((factor) => !(factor >= 0 && factor < Number.POSITIVE_INFINITY)) || values.some((value) => value < 0))
+    throw bad(where, 'its effects of wrong signs are out of range');
+  return { exponents, levels, values, joint };
 }
 
 function checkValues({ patches, values }: Distortion, rows: readonly ChannelRow[], where: string): void {

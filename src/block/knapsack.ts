@@ -131,7 +131,8 @@ function wholeCosts(choices: Choices, budget: number): { choices: Choices; budge
   }
   const limit = Math.min(budget, most);
   if (whole && magnitude < 2 ** 52) return { choices, budget: Math.floor(limit) };
-  return scaledCosts(choices, limit - least);
+  // A budget beyond the dearest choice leaves room for rounding costs up.
+  return scaledCosts(choices, Math.min(budget - least, (most - least) * (1 + 2 ** -40)));
 }
 
 /** Costs above each group's cheapest item, rounded up to multiples of 2^-46 of the room there is for them. */
