@@ -4,6 +4,7 @@
 // channels. A channel's share is read off the formulas at a batch of eight, where nothing is left to round. What the rounding adds, a few
 // bytes a message, is in the estimate of the whole program, against which a choice is checked.
 import type { Patch, Program, ReluStep } from '../model/program.js';
+import { lowBits } from '../model/windows.js';
 import { costEnvironment, estimate } from '../protocol/estimate.js';
 import type { Link, MessageSize, Role, RunPhase } from '../protocol/operation.js';
 import { operationOf, type Suite } from '../protocol/suite.js';
@@ -99,11 +100,21 @@ function rateOf(network: NetworkProfile | undefined, link: Link): number {
   return network === undefined ? Number.POSITIVE_INFINITY : linkSpeed(network, from, to).bytesPerSecond;
 }
 
+/** A patch's cost where bits below `low` (in the unit of what the layer reads) are left out of its comparisons; NaN for windows that leave none. */
+export type WindowCostOf = (row: Parameters<CostOf>[0], patch: Patch, low: number | undefined) => number;
+
+export interface Prices {
+  /** With the windows of the program that they are taken from. */
+  readonly costOf: CostOf;
+  /** With other windows; without `low`, with those that are exact. */
+  readonly windowCostOf: WindowCostOf;
+}
+
 /**
  * Costs for the knapsack, by the index of a layer in `layers`. `programs` are looked through for the layer's step, the first one first: a
  * layer that one of them has fused away is priced as in the next.
  */
-export function costsFrom(meter: Meter, programs: readonly Program[], layers: readonly string[]): CostOf {
+export function pricesFrom(meter: Meter, programs: readonly Program[], layers: readonly string[]): Prices {
   const steps = layers.map((name) => {
     for (const program of programs) {
       const step = program.steps.find((s): s is ReluStep => s.kind === 'relu' && s.name === name);
@@ -112,11 +123,23 @@ export function costsFrom(meter: Meter, programs: readonly Program[], layers: re
     throw new RangeError(`no program has the activation ${name}`);
   });
   const known = new Map<string, number>();
-  return ({ layer }, patch) => {
-    const key = `${layer} ${patch.join()}`;
+  const priced = (layer: number, patch: Patch, low: number): number => {
+    const key = `${layer} ${patch.join()} ${low}`;
     const { program, step } = steps[layer]!;
-    const cost = known.get(key) ?? meter.ofPatch(program, step, patch);
+    const cost = known.get(key) ?? meter.ofPatch(program, { ...step, window: { ...step.window, low } }, patch);
     known.set(key, cost);
     return cost;
   };
+  return {
+    costOf: ({ layer }, patch) => priced(layer, patch, steps[layer]!.step.window.low),
+    windowCostOf({ layer }, patch, low) {
+      const { program, step } = steps[layer]!;
+      const bits = lowBits(step, program.tensors[step.input]!.scale, low);
+      return bits + 2 > step.window.high ? Number.NaN : priced(layer, patch, bits);
+    },
+  };
 }
+
+/** {@link pricesFrom} with the programs' own windows. */
+export const costsFrom = (meter: Meter, programs: readonly Program[], layers: readonly string[]): CostOf =>
+  pricesFrom(meter, programs, layers).costOf;

@@ -8,7 +8,7 @@ import { type Differentiable, openDifferentiable } from '../train/backward.js';
 import { type MeasuredLayer, type Measurement, type Meter, picturesInCache, type SampleBatch } from './distort.js';
 
 /** Directions that go back together: a larger number would need more memory, and gain nothing. */
-const directionsAtOnce = 4;
+export const directionsAtOnce = 4;
 
 export interface LinearOptions {
   /** Random directions at the scores for each picture, at least 1. */

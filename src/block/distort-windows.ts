@@ -6,7 +6,7 @@
 import type { Compute } from '../kernel/compute.js';
 import { openDifferentiable } from '../train/backward.js';
 import type { MeasuredLayer, Measurement, SampleBatch } from './distort.js';
-import { directionGradients, picturesForDirections, slopeGradients } from './distort-linear.js';
+import { directionGradients, directionsAtOnce, picturesForDirections, slopeGradients } from './distort-linear.js';
 import type { FlipDistortion } from './distortion-file.js';
 
 /** Thresholds of a layer: 2^−8 to 2^4 times the power of two next to the root mean square of what it reads. */
@@ -14,6 +14,7 @@ const levels = 13;
 const lowestLevel = -8;
 
 export interface FlipOptions {
+  /** Random directions for each picture, of which four at most are used. */
   readonly probes: number;
   readonly seed: number;
   readonly progress?: (pictures: number) => void;
@@ -39,8 +40,9 @@ export async function measureFlips(
   measurement: Measurement,
   images: Float32Array,
   count: number,
-  { probes, seed, progress, signal }: FlipOptions,
+  { probes: wanted, seed, progress, signal }: FlipOptions,
 ): Promise<FlipDistortion> {
+  const probes = Math.min(wanted, directionsAtOnce);
   const { layers, patches, rows, graph } = measurement;
   const sums: FlipSums = {
     exponents: new Int32Array(layers.length),

@@ -15,6 +15,8 @@ export const dreluCost: CostOf = ({ height, width }, patch) => blocksOf(patch, h
 /** A patch for every row of a distortion, with what it comes to. */
 export interface Selection {
   readonly patches: readonly Patch[];
+  /** Comparison windows that are not exact, by layer name. */
+  readonly windows?: Spec['windows'];
   readonly cost: number;
   /** Sum of distortions; undefined where a patch was not measured. */
   readonly objective: number | undefined;
@@ -151,12 +153,18 @@ export function keptByLayer({ meta }: Distortion, patches: readonly Patch[]): { 
 }
 
 /** The spec file of a selection. */
-export function toSpec({ meta }: Pick<Distortion, 'meta'>, patches: readonly Patch[], made: Readonly<Record<string, unknown>>): Spec {
+export function toSpec(
+  { meta }: Pick<Distortion, 'meta'>,
+  patches: readonly Patch[],
+  made: Readonly<Record<string, unknown>>,
+  windows: NonNullable<Spec['windows']> = {},
+): Spec {
   const layers: Record<string, [number, number][]> = Object.fromEntries(meta.layers.map((name) => [name, []]));
   channelRows(meta).forEach(({ layer }, r) => {
     layers[meta.layers[layer]!]!.push([...patches[r]!]);
   });
-  return { schema: 'tessera/spec@1', model: meta.model, made, layers };
+  const chosen = Object.keys(windows).length === 0 ? {} : { windows };
+  return { schema: 'tessera/spec@1', model: meta.model, made, layers, ...chosen };
 }
 
 /** Refuses a distortion without channels: there would be nothing to choose. */

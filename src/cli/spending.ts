@@ -2,9 +2,10 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { bytesMeter, costsFrom, type Meter, type PaidPhase, secondsMeter } from '../block/cost.js';
+import { bytesMeter, costsFrom, type Meter, type PaidPhase, type Prices, pricesFrom, secondsMeter } from '../block/cost.js';
 import type { Distortion } from '../block/distortion-file.js';
-import { type CostOf, leastCost, type OptimalSelection, selectOptimal, toSpec } from '../block/select.js';
+import { type CostOf, leastCost, type OptimalSelection, type Selection, selectOptimal, toSpec } from '../block/select.js';
+import { selectWithWindows } from '../block/select-windows.js';
 import { UsageError } from '../errors.js';
 import type { Patch, Program } from '../model/program.js';
 import { suites } from '../party/session.js';
@@ -26,14 +27,20 @@ export interface SpendingOptions extends ModelOptions {
 export interface Spending {
   /** Cost of the network without a spec. */
   readonly full: number;
-  /** Cost of an inference with the patches of a selection. */
-  costOf(patches: readonly Patch[]): Promise<number>;
+  /** Cost of an inference with the patches and windows of a selection. */
+  costOf(selection: Pick<Selection, 'patches' | 'windows'>): Promise<number>;
   /** Patches with the least distortion that keep the budget, by the estimate of the program compiled with them. */
-  choose(budget: number, select: Select): Promise<OptimalSelection>;
+  choose(budget: number, select: Select): Promise<SpentSelection>;
+}
+
+/** What was chosen, with the last costs and the part of the budget that patches had of it: what a refinement has to keep to. */
+export interface SpentSelection extends OptimalSelection {
+  readonly costOf: CostOf;
+  readonly room: number;
 }
 
 /** A way to choose within a budget, in the unit of the costs. */
-export type Select = (costOf: CostOf, budget: number) => OptimalSelection;
+export type Select = (costOf: CostOf, budget: number, prices?: Prices) => OptimalSelection;
 
 /** Choosing and compiling alternate at most so often; two or three times are the rule. */
 const mostRounds = 6;
@@ -71,14 +78,14 @@ export async function openSpending(
         );
   const folder = await mkdtemp(join(tmpdir(), 'tessera-solve-'));
   task.atEnd(() => rm(folder, { recursive: true, force: true }));
-  const compileWith = async (patches: readonly Patch[]): Promise<Program> => {
+  const compileWith = async ({ patches, windows }: Pick<Selection, 'patches' | 'windows'>): Promise<Program> => {
     const spec = join(folder, 'spec.json');
-    await writeFile(spec, JSON.stringify(toSpec(distortion, patches, {})));
+    await writeFile(spec, JSON.stringify(toSpec(distortion, patches, {}, windows)));
     return (await openModel(source, { ...options, spec, cache: false }, task, compute, pictures, 'calibrate')).compiled.program;
   };
   return {
     full: meter.whole(plain.program),
-    costOf: async (patches) => meter.whole(await compileWith(patches)),
+    costOf: async (selection) => meter.whole(await compileWith(selection)),
     choose: (budget, select) => alternate({ meter, distortion, plain: plain.program, compileWith }, budget, select),
   };
 }
@@ -87,29 +94,26 @@ interface Alternation {
   readonly meter: Meter;
   readonly distortion: Distortion;
   readonly plain: Program;
-  readonly compileWith: (patches: readonly Patch[]) => Promise<Program>;
+  readonly compileWith: (selection: Pick<Selection, 'patches' | 'windows'>) => Promise<Program>;
 }
 
-async function alternate(
-  { meter, distortion, plain, compileWith }: Alternation,
-  budget: number,
-  select: Select,
-): Promise<OptimalSelection> {
+async function alternate({ meter, distortion, plain, compileWith }: Alternation, budget: number, select: Select): Promise<SpentSelection> {
   const { layers } = distortion.meta;
   let program = plain;
   let fixed = meter.whole(plain) - selectionCost(distortion, costsFrom(meter, [plain], layers), undefined);
-  let best: OptimalSelection | undefined;
+  let best: SpentSelection | undefined;
   let overspent = 0;
   for (let round = 0; round < mostRounds; round++) {
-    const costOf = costsFrom(meter, [program, plain], layers);
-    if (budget - fixed - overspent < leastCost(distortion, costOf)) break;
-    const chosen = select(costOf, budget - fixed - overspent);
-    program = await compileWith(chosen.patches);
+    const prices = pricesFrom(meter, [program, plain], layers);
+    if (budget - fixed - overspent < leastCost(distortion, prices.costOf)) break;
+    const chosen = select(prices.costOf, budget - fixed - overspent, prices);
+    program = await compileWith(chosen);
     const cost = meter.whole(program);
     // What does not depend on patches, as of this program: rounding, fused layers, and windows that are wider or narrower now.
-    fixed = cost - selectionCost(distortion, costsFrom(meter, [program, plain], layers), chosen.patches);
+    const costOf = costsFrom(meter, [program, plain], layers);
+    fixed = cost - selectionCost(distortion, costOf, chosen.patches);
     const fits = cost <= budget;
-    if (fits && (best === undefined || chosen.objective < best.objective)) best = { ...chosen, cost };
+    if (fits && (best === undefined || chosen.objective < best.objective)) best = { ...chosen, cost, costOf, room: budget - fixed };
     if (fits && budget - cost <= closeEnough * budget) break;
     if (!fits) overspent += round < 2 ? 0 : cost - budget;
   }
@@ -139,3 +143,9 @@ export const optimal =
   (distortion: Distortion, workLimit: number | undefined): Select =>
   (costOf, budget) =>
     selectOptimal(distortion, costOf, budget, workLimit === undefined ? {} : { workLimit });
+
+/** The knapsack of patches and windows together, for {@link Spending.choose}. */
+export const optimalWithWindows =
+  (distortion: Distortion, workLimit: number | undefined): Select =>
+  (_, budget, prices) =>
+    selectWithWindows(distortion, prices!.windowCostOf, budget, workLimit === undefined ? {} : { workLimit });

@@ -1,7 +1,7 @@
 // Comparison windows: which bits of a value are compared. Chosen from calibrated ranges, or as a spec says.
 import { DataError } from '../errors.js';
 import type { Graph } from './graph.js';
-import type { Window } from './program.js';
+import type { ReluStep, Window } from './program.js';
 import type { LayerWindows, SpecWindow } from './spec.js';
 
 export interface WindowOptions {
@@ -24,6 +24,11 @@ function badWindow(name: string, reason: string, hint: string): DataError {
   return new DataError(`the comparison window of layer ${name}: ${reason}`, { code: 'bad-spec', where: name, hint });
 }
 
+/** The lowest bit compared where values below `low` (real, at a scale) may pass: those that truncation drops are never compared. */
+export function lowBits({ truncateBits }: Pick<ReluStep, 'truncateBits'>, scale: number, low: number | undefined): number {
+  return low === undefined ? truncateBits : Math.max(truncateBits, Math.floor(Math.log2(low * scale)));
+}
+
 /** The window from bit `low` on that holds `needed`: high is the least h with needed < 2^(h − 1), at most the ring. */
 export function windowFrom(low: number, needed: number, ringBits: number): Window {
   let high = low + 2;
@@ -42,7 +47,7 @@ export function reluWindow(
   { ringBits, marginBits, windows }: WindowOptions,
 ): Window {
   const own: SpecWindow = windows.get(name) ?? {};
-  const low = own.low === undefined ? truncateBits : Math.max(truncateBits, Math.floor(Math.log2(own.low * scale)));
+  const low = lowBits({ truncateBits }, scale, own.low);
   if (low + 2 > ringBits) throw badWindow(name, `low ${own.low} leaves no bits to compare in a ring of ${ringBits}`, 'Give a smaller low.');
   const needed = (reach: number): number => Math.ceil(reach) + 1 + 2 ** low + elements * 2 ** truncateBits;
   // A reach beyond the ring compares all bits there are: nothing in the ring is outside.

@@ -13,7 +13,8 @@ import {
 } from '../../block/distort.js';
 import { openExact } from '../../block/distort-exact.js';
 import { openLinear, openLoss } from '../../block/distort-linear.js';
-import { writeDistortion } from '../../block/distortion-file.js';
+import { measureFlips } from '../../block/distort-windows.js';
+import { type FlipDistortion, writeDistortion } from '../../block/distortion-file.js';
 import type { Dataset } from '../../data/dataset.node.js';
 import { createSequence } from '../../data/generated.js';
 import { DataError, UsageError } from '../../errors.js';
@@ -39,6 +40,7 @@ interface DistortOptions extends CommonOptions, PictureOptions, CheckOptions {
   readonly candidates: CandidateKind;
   readonly at: MeasuringPlace;
   readonly spec?: string;
+  readonly windows: boolean;
   readonly output: string;
 }
 
@@ -96,6 +98,7 @@ export function distortCommand(): Command {
         wholeNumber(3, 10_000),
       ),
     )
+    .option('--windows', 'also measure what wrong signs near zero do, from which solve chooses comparison windows', false)
     .requiredOption('-o, --output <file>', 'distortion file to write (.npz); a killed run goes on from <file>.unfinished')
     .action((path: string, options: DistortOptions) =>
       perform(options, async (task) => {
@@ -134,7 +137,8 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
   const start = performance.now();
   const sums = await measureAll({ meter, dataset, sample, task }, unfinished, (state) => writeUnfinished(options.output, key, state));
   const seconds = (performance.now() - start) / 1000;
-  const distortion = distortionOf(measurement, meter, sums, made);
+  const flips = options.windows ? { flips: await measureSigns({ compute, measurement, dataset, sample, task }, options) } : {};
+  const distortion = { ...distortionOf(measurement, meter, sums, made), ...flips };
   await writeWhole(options.output, writeDistortion(distortion));
   await rm(`${options.output}.unfinished`, { force: true });
   const checked = sample.slice(0, checkPictures);
@@ -156,13 +160,14 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
 }
 
 /** Refuses what a method cannot do. */
-function checkMethod({ method, at, additivity, compare, spec }: DistortOptions): void {
+function checkMethod({ method, at, additivity, compare, spec, windows }: DistortOptions): void {
   const hint = 'Use --method linear.';
   if (spec !== undefined && (method === 'exact' || additivity !== undefined || compare !== undefined)) {
     const reason = 'exact and joint distortions are measured from the network without a spec';
     throw new UsageError(reason, { code: 'usage', where: '--spec', hint: 'Leave --spec out, or measure with --method linear alone.' });
   }
   if (method !== 'loss') return;
+  if (windows) throw new UsageError('wrong signs are measured as squared changes', { code: 'usage', where: '--windows', hint });
   if (at === 'features') throw new UsageError('a loss is of the scores', { code: 'usage', where: '--at', hint });
   if (additivity === undefined && compare === undefined) return;
   const where = additivity === undefined ? '--compare' : '--additivity';
@@ -222,6 +227,24 @@ async function measureAll(
     meter.close();
   }
   return sums;
+}
+
+/** Pictures that wrong signs are measured on: their effects vary less than those of patches. */
+const signPictures = 128;
+
+/** What wrong signs near zero do, measured on pictures spread over the sample. Short beside the rest, so that nothing is kept on the way. */
+async function measureSigns(
+  { compute, measurement, dataset, sample, task }: Omit<Work, 'meter'> & { readonly compute: Compute; readonly measurement: Measurement },
+  { probes, seed }: DistortOptions,
+): Promise<FlipDistortion> {
+  const step = Math.max(1, sample.length / signPictures);
+  const chosen = Array.from({ length: Math.min(signPictures, sample.length) }, (_, i) => sample[Math.floor(i * step)]!);
+  const progress = task.output.progress('measuring signs', chosen.length);
+  const images = await readPictures(dataset, chosen);
+  const watch = { signal: task.signal, progress: (pictures: number) => progress.update(pictures) };
+  const flips = await measureFlips(compute, measurement, images, chosen.length, { probes: Math.max(1, probes), seed, ...watch });
+  progress.end();
+  return flips;
 }
 
 async function readPictures(dataset: Dataset, chosen: readonly number[]): Promise<Float32Array> {

@@ -153,7 +153,7 @@ async function selectFor(
 ): Promise<Chosen> {
   if (options.uniform !== undefined) {
     const selection = selectUniform(distortion, dreluCost, options.uniform);
-    return { selection: { ...selection, cost: await spending.costOf(selection.patches) }, kind, budget: null };
+    return { selection: { ...selection, cost: await spending.costOf(selection) }, kind, budget: null };
   }
   const budget = amountOf(stated ?? { share: 1 }, spending.full, kind);
   if (options.baseline === 'per-layer') {
@@ -162,7 +162,7 @@ async function selectFor(
   const chosen = await spending.choose(budget, optimal(distortion, options.workLimit));
   if (options.baseline === undefined) return { selection: chosen, kind, budget };
   const shuffled = shuffle(distortion, dreluCost, chosen, createSequence(options.seed));
-  return { selection: { ...shuffled, cost: await spending.costOf(shuffled.patches) }, kind, budget };
+  return { selection: { ...shuffled, cost: await spending.costOf(shuffled) }, kind, budget };
 }
 
 function summarise(distortion: Distortion, selection: Chosen['selection'], budget: number | null, seconds: number, file: string): Solved {
