@@ -12,7 +12,7 @@ import { type Choices, type KnapsackOptions, solveKnapsack } from './knapsack.js
 export type JointLayer = readonly Choices[];
 
 export interface JointOptions extends KnapsackOptions {
-  /** Sets of options to look at (default 400); when they are used up, the answer has a gap. */
+  /** Sets of options to look at (default 300); when they are used up, the answer has a gap. */
   readonly nodeLimit?: number;
 }
 
@@ -33,7 +33,7 @@ export interface JointSolution {
   readonly knapsacks: number;
 }
 
-const defaultNodeLimit = 400;
+const defaultNodeLimit = 300;
 /** Bounds are sums of rounded numbers: what is not better by this share is not better. */
 const rounding = 1e-12;
 
@@ -265,11 +265,7 @@ function takeLeast(open: Node[]): Node {
 /** Tries the options of a node, leaves out those that cannot better the best known choice, and splits what is left in two. */
 function expand(search: Search, node: Node): Node[] {
   if (node.bound === Number.POSITIVE_INFINITY) return [];
-  try {
-    settle(search, node.thrifty);
-  } catch (error) {
-    if (!(error instanceof UsageError)) throw error;
-  }
+  improve(search, node.thrifty);
   const losses = node.sets.map((set, layer) => lossesOf(search, node, set, layer));
   const sets = node.sets.map((set, layer) =>
     set.filter((option, i) => option === node.thrifty[layer] || !isHopeless(search, node.atPrice + losses[layer]![i]!)),
@@ -288,6 +284,50 @@ function expand(search: Search, node: Node): Node[] {
       sets.map((own, l) => (l === layer ? set : own)),
     ),
   );
+}
+
+/** Settles options where their relaxation says that they may be better than what is known. */
+function tryOptions(search: Search, options: readonly number[]): void {
+  const { bound } = nodeOf(
+    search,
+    options.map((option) => [option]),
+  );
+  if (bound < Number.POSITIVE_INFINITY && !isHopeless(search, bound)) settle(search, options);
+}
+
+/** Settles options, and the first time also where changing those of one layer after another leads, by the relaxations alone. */
+function improve(search: Search, options: readonly number[]): void {
+  const first = search.best === undefined;
+  tryOptions(search, options);
+  if (first && search.best !== undefined) tryOptions(search, descend(search, options));
+}
+
+/** Options that no change of one layer to a next option, or of two layers to next ones at once, betters in the relaxation. */
+function descend(search: Search, options: readonly number[]): readonly number[] {
+  const relaxedValue = (own: readonly number[]): number =>
+    nodeOf(
+      search,
+      own.map((option) => [option]),
+    ).bound;
+  const near = (own: readonly number[]): number[][] =>
+    own.flatMap((option, layer) =>
+      [option - 1, option + 1].filter((next) => search.layers[layer]![next] !== undefined).map((next) => own.with(layer, next)),
+    );
+  let best = { options, value: relaxedValue(options) };
+  for (let found = true; found; ) {
+    found = false;
+    for (const reach of [near, (own: readonly number[]) => near(own).flatMap(near)]) {
+      const better = reach(best.options)
+        .map((own) => ({ options: own, value: relaxedValue(own) }))
+        .reduce((a, b) => (b.value < a.value ? b : a), best);
+      // A step has to be worth more than rounding, or this might not end.
+      if (!(better.value < best.value - 1e-9 * Math.abs(best.value))) continue;
+      best = better;
+      found = true;
+      break;
+    }
+  }
+  return best.options;
 }
 
 /** By how much each option of a layer raises L at the node's price. */

@@ -29,8 +29,8 @@ export interface Spending {
   readonly full: number;
   /** Cost of an inference with the patches and windows of a selection. */
   costOf(selection: Pick<Selection, 'patches' | 'windows'>): Promise<number>;
-  /** Patches with the least distortion that keep the budget, by the estimate of the program compiled with them. */
-  choose(budget: number, select: Select): Promise<SpentSelection>;
+  /** Patches with the least distortion that keep the budget, by the estimate of the program compiled with them; `windows` says that `select` chooses them too. */
+  choose(budget: number, select: Select, windows?: boolean): Promise<SpentSelection>;
 }
 
 /** What was chosen, with the last costs and the part of the budget that patches had of it: what a refinement has to keep to. */
@@ -86,7 +86,7 @@ export async function openSpending(
   return {
     full: meter.whole(plain.program),
     costOf: async (selection) => meter.whole(await compileWith(selection)),
-    choose: (budget, select) => alternate({ meter, distortion, plain: plain.program, compileWith }, budget, select),
+    choose: (budget, select, windows) => alternate({ meter, distortion, plain: plain.program, compileWith }, budget, select, windows),
   };
 }
 
@@ -97,7 +97,12 @@ interface Alternation {
   readonly compileWith: (selection: Pick<Selection, 'patches' | 'windows'>) => Promise<Program>;
 }
 
-async function alternate({ meter, distortion, plain, compileWith }: Alternation, budget: number, select: Select): Promise<SpentSelection> {
+async function alternate(
+  { meter, distortion, plain, compileWith }: Alternation,
+  budget: number,
+  select: Select,
+  windows = false,
+): Promise<SpentSelection> {
   const { layers } = distortion.meta;
   let program = plain;
   let fixed = meter.whole(plain) - selectionCost(distortion, costsFrom(meter, [plain], layers), undefined);
@@ -105,7 +110,7 @@ async function alternate({ meter, distortion, plain, compileWith }: Alternation,
   let overspent = 0;
   for (let round = 0; round < mostRounds; round++) {
     const prices = pricesFrom(meter, [program, plain], layers);
-    if (budget - fixed - overspent < leastCost(distortion, prices.costOf)) break;
+    if (budget - fixed - overspent < leastCost(distortion, windows ? cheapestWindow(distortion, prices) : prices.costOf)) break;
     const chosen = select(prices.costOf, budget - fixed - overspent, prices);
     program = await compileWith(chosen);
     const cost = meter.whole(program);
@@ -118,8 +123,17 @@ async function alternate({ meter, distortion, plain, compileWith }: Alternation,
     if (!fits) overspent += round < 2 ? 0 : cost - budget;
   }
   if (best !== undefined) return best;
-  throw tooSmall(budget, fixed + leastCost(distortion, costsFrom(meter, [program, plain], layers)));
+  const prices = pricesFrom(meter, [program, plain], layers);
+  throw tooSmall(budget, fixed + leastCost(distortion, windows ? cheapestWindow(distortion, prices) : prices.costOf));
 }
+
+/** A patch's cost in the cheapest of its layer's windows. */
+const cheapestWindow =
+  ({ flips }: Distortion, { windowCostOf }: Prices): CostOf =>
+  (row, patch) =>
+    Array.from({ length: flips?.levels ?? 0 }, (_, level) => windowCostOf(row, patch, 2 ** (flips!.exponents[row.layer]! + level)))
+      .filter((cost) => !Number.isNaN(cost))
+      .reduce((a, b) => Math.min(a, b), windowCostOf(row, patch, undefined));
 
 function tooSmall(budget: number, least: number): UsageError {
   return new UsageError(`a budget of ${budget} is too small: the cheapest patches come to about ${least.toPrecision(4)}`, {
