@@ -3,6 +3,7 @@ import { DataError } from '../errors.js';
 import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
 import { kernelLimit } from '../kernel/tiling.js';
 import type { MaxPoolStep, Patch, Program, ReluStep, ResampleStep, Step, SumPoolStep, TensorId, ViewStep } from './program.js';
+import { stepInputs } from './program.js';
 
 /** Elements of one tensor, and of all tensors together; ImageNet networks have below 2^21 and 2^25. */
 const maxTensor = 2 ** 26;
@@ -27,7 +28,7 @@ export function checkProgram(program: Program): void {
   const weights = new Set<number>();
   if (tensors[program.input] === undefined) fail('input', 'no such tensor');
   for (const step of program.steps) {
-    const inputs = step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
+    const inputs = stepInputs(step);
     for (const id of inputs) if (!made.has(id)) fail(step.name, `reads tensor ${id} before it is made`);
     if (tensors[step.output] === undefined || made.has(step.output))
       fail(step.name, `makes tensor ${step.output}, which is unknown or made already`);
@@ -37,6 +38,7 @@ export function checkProgram(program: Program): void {
       if (weights.has(step.weights)) fail(step.name, `weights ${step.weights} are used twice`);
       weights.add(step.weights);
     }
+    if (step.kind === 'product' && states.includes('sealed')) fail(step.name, 'a product reads hidden values');
     checkStep(program, step);
     made.set(step.output, stateAfter(step, states));
   }
@@ -87,6 +89,9 @@ function checkStep(program: Program, step: Step): void {
     case 'add':
       step.inputs.forEach(same);
       if (step.factors.length !== step.inputs.length) fail(step.name, `${step.factors.length} factors for ${step.inputs.length} inputs`);
+      return;
+    case 'product':
+      step.inputs.forEach(same);
       return;
     case 'concat': {
       const shapes = step.inputs.map(shape);

@@ -191,6 +191,9 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowO
         out.steps.push({ ...common, kind: 'resample', output: output(), axis, taps, positions, weights: resampleWeights(node) });
         break;
       }
+      case 'product':
+        out.steps.push({ kind: 'product', name: node.name, inputs, output: output() });
+        break;
       case 'add':
         out.steps.push({
           kind: 'add',

@@ -137,6 +137,9 @@ export async function runNode(
       await addFloat(compute, input, node.factors[0]!, inputs[1] ?? input, inputs.length > 1 ? node.factors[1]! : 0, output);
       for (let k = 2; k < inputs.length; k++) await addFloat(compute, output, 1, inputs[k]!, node.factors[k]!, output);
       break;
+    case 'product':
+      await multiplyFloat(compute, input, inputs[1]!, output);
+      break;
     case 'concat': {
       const inner = sizeOf(node.shape.slice(node.axis + 1));
       const outer = count * sizeOf(node.shape.slice(0, node.axis));

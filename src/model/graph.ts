@@ -63,6 +63,11 @@ export interface AddNode extends NodeBase {
   readonly factors: readonly number[];
 }
 
+/** The product of two values, element by element; a square where both are the same. */
+export interface ProductNode extends NodeBase {
+  readonly kind: 'product';
+}
+
 export interface ConcatNode extends NodeBase {
   readonly kind: 'concat';
   readonly axis: number;
@@ -114,6 +119,7 @@ export type GraphNode =
   | MaxPoolNode
   | AveragePoolNode
   | AddNode
+  | ProductNode
   | ConcatNode
   | ViewNode
   | ResampleNode

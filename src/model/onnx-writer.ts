@@ -149,6 +149,9 @@ function writeNode(writer: Writer, node: GraphNode): void {
     case 'add':
       writeSum(writer, node);
       break;
+    case 'product':
+      writer.add('Mul', node.inputs, last);
+      break;
     case 'concat':
       writer.add('Concat', node.inputs, { ...last, attributes: { axis: node.axis + 1 } });
       break;

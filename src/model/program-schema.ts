@@ -63,6 +63,7 @@ const step = v.variant('kind', [
     factors: v.pipe(v.array(factor), v.minLength(1), v.maxLength(1024)),
     output: id,
   }),
+  v.strictObject({ kind: v.literal('product'), name, inputs: v.pipe(v.array(id), v.length(2)), output: id }),
   v.strictObject({
     kind: v.literal('concat'),
     name,

@@ -80,6 +80,14 @@ export interface AddStep {
   readonly output: TensorId;
 }
 
+/** The product of two hidden tensors, element by element; hidden output, at the product of their scales. */
+export interface ProductStep {
+  readonly kind: 'product';
+  readonly name: string;
+  readonly inputs: readonly TensorId[];
+  readonly output: TensorId;
+}
+
 /** Concatenation along an axis (of the shape without batch). */
 export interface ConcatStep {
   readonly kind: 'concat';
@@ -117,11 +125,21 @@ export interface ViewStep {
   readonly axes: readonly { readonly axis: number; readonly start: number; readonly step: number; readonly size: number }[];
 }
 
-export type Step = LinearStep | ReluStep | TruncateStep | MaxPoolStep | SumPoolStep | AddStep | ConcatStep | ViewStep | ResampleStep;
+export type Step =
+  | LinearStep
+  | ReluStep
+  | TruncateStep
+  | MaxPoolStep
+  | SumPoolStep
+  | AddStep
+  | ConcatStep
+  | ViewStep
+  | ResampleStep
+  | ProductStep;
 
 /** The tensors a step reads, in order. */
 export function stepInputs(step: Step): readonly TensorId[] {
-  return step.kind === 'add' || step.kind === 'concat' ? step.inputs : [step.input];
+  return step.kind === 'add' || step.kind === 'concat' || step.kind === 'product' ? step.inputs : [step.input];
 }
 
 /** What the client applies to the decoded output. */

@@ -44,6 +44,9 @@ type ScalingNode = Extract<GraphNode, { kind: 'averagepool' | 'resample' }>;
 
 const isLocalFactor = (node: GraphNode): node is ScalingNode => node.kind === 'averagepool' || node.kind === 'resample';
 
+/** Whether a value's scale is not that of what it comes from times a public factor. */
+const startsAnew = ({ kind }: GraphNode): boolean => kind === 'conv' || kind === 'relu' || kind === 'truncate' || kind === 'product';
+
 /** By how much a local step's integer weights enlarge the scale. */
 const localFactor = (node: ScalingNode): number => (node.kind === 'averagepool' ? commonDivisor(node.divisors) : 2 ** resampleBits(node));
 
@@ -53,7 +56,7 @@ function poolFactors(graph: Graph): ReadonlyMap<ValueId, number> {
   for (const node of graph.nodes) {
     const before = Math.max(...node.inputs.map((id) => factor.get(id) ?? 1));
     if (isLocalFactor(node)) factor.set(node.output, before * localFactor(node));
-    else factor.set(node.output, node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate' ? 1 : before);
+    else factor.set(node.output, startsAnew(node) ? 1 : before);
   }
   return factor;
 }
@@ -157,6 +160,10 @@ function ceilings(graph: Graph, ranges: Ranges, options: ScaleOptions, outputBit
     changed = false;
     for (const node of [...graph.nodes].reverse()) {
       if (node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate') continue;
+      if (node.kind === 'product') {
+        for (const id of node.inputs) lower(id, Math.floor(ceiling.get(group(node.output))! / 2));
+        continue;
+      }
       const lost = isLocalFactor(node) ? Math.ceil(Math.log2(localFactor(node))) : 0;
       for (const id of node.inputs) lower(id, ceiling.get(group(node.output))! - lost);
     }
@@ -212,6 +219,8 @@ function scaleOf(node: GraphNode, scale: ReadonlyMap<ValueId, number>, truncateB
     case 'averagepool':
     case 'resample':
       return before * localFactor(node);
+    case 'product':
+      return before * inputs[1]!;
     case 'add':
     case 'concat':
       return Math.max(...inputs);

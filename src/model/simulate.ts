@@ -180,6 +180,9 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
       for (const [k, x] of inputs.slice(1).entries())
         await runWords(compute, 'addScaled', output, [output, x, step.factors[k + 1]!], output.length);
       return;
+    case 'product':
+      await runWords(compute, 'product', output, [output, input, inputs[1]!], output.length);
+      return;
     case 'concat': {
       const outer = count * sizeOf(program.tensors[step.output]!.shape.slice(0, step.axis));
       if (output.length > 0)

@@ -22,6 +22,7 @@ export type WordKernel =
   | 'scale'
   | 'addScaled'
   | 'multiplyPeriodic'
+  | 'product'
   | 'shift'
   | 'gather'
   | 'scatter'

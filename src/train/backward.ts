@@ -7,7 +7,7 @@ import { addFloat } from '../kernel/float.js';
 import { freeInputGradient, inputGradient, type PackedInputGradient, packInputGradient } from '../kernel/gradient.js';
 import { freeLayers, type Layers, packLayers, runNode } from '../model/forward.js';
 import { type ConvNode, type Graph, type GraphNode, type PreluNode, type ReluNode, sizeOf, type ValueId } from '../model/graph.js';
-import { averageGradient, concatGradient, maxPoolGradient, resampleGradient, viewGradient } from './gradients.js';
+import { averageGradient, concatGradient, maxPoolGradient, productGradient, resampleGradient, viewGradient } from './gradients.js';
 
 export type ActivationNode = ReluNode | PreluNode;
 
@@ -65,7 +65,10 @@ function valuesBehindActivations(graph: Graph): ReadonlySet<ValueId> {
 /** What the way back reads: inputs of activations and of max pools. */
 function keptValues(graph: Graph): ReadonlySet<ValueId> {
   const kept = new Set<ValueId>([graph.output]);
-  for (const node of graph.nodes) if (isActivation(node) || node.kind === 'maxpool') kept.add(node.inputs[0]!);
+  for (const node of graph.nodes) {
+    if (isActivation(node) || node.kind === 'maxpool') kept.add(node.inputs[0]!);
+    if (node.kind === 'product') for (const id of node.inputs) kept.add(id);
+  }
   return kept;
 }
 
@@ -165,6 +168,8 @@ async function goBack(
       return scaled(node.factors[index]!);
     case 'truncate':
       return scaled(1);
+    case 'product':
+      return productGradient(pass.value(node.inputs[1 - index]!), gradient, target, add);
     case 'affine':
       return inRuns(gradient, node.multiplier, sizeOf(node.shape), count, target, add);
     case 'concat': {

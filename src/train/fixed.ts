@@ -2,11 +2,20 @@
 import type { Compute } from '../kernel/compute.js';
 import { addFloat } from '../kernel/float.js';
 import { runNode } from '../model/forward.js';
-import type { AddNode, AveragePoolNode, ConcatNode, MaxPoolNode, ResampleNode, TruncateNode, ViewNode } from '../model/graph.js';
-import { averageGradient, concatGradient, maxPoolGradient, resampleGradient, viewGradient } from './gradients.js';
+import type {
+  AddNode,
+  AveragePoolNode,
+  ConcatNode,
+  MaxPoolNode,
+  ProductNode,
+  ResampleNode,
+  TruncateNode,
+  ViewNode,
+} from '../model/graph.js';
+import { averageGradient, concatGradient, maxPoolGradient, productGradient, resampleGradient, viewGradient } from './gradients.js';
 import type { Backward, Layer } from './layer.js';
 
-type FixedNode = AddNode | ConcatNode | AveragePoolNode | MaxPoolNode | ViewNode | ResampleNode | TruncateNode;
+type FixedNode = AddNode | ProductNode | ConcatNode | AveragePoolNode | MaxPoolNode | ViewNode | ResampleNode | TruncateNode;
 
 const noLayers = new Map();
 
@@ -17,7 +26,7 @@ export function createFixed(compute: Compute, node: FixedNode, inputShapes: read
     node,
     parameters: [],
     states: [],
-    keeps: () => ({ input: node.kind === 'maxpool', output: false }),
+    keeps: () => ({ input: node.kind === 'maxpool' || node.kind === 'product', output: false }),
     inPlace: elementwise,
     backwardInPlace: elementwise,
     refresh: async () => {},
@@ -46,6 +55,8 @@ async function goBack(
       const factor = node.kind === 'add' ? node.factors[index]! : 1;
       return addFloat(compute, gradient, factor, add ? values : gradient, add ? 1 : 0, values);
     }
+    case 'product':
+      return productGradient(inputs[1 - index]!, gradient, values, add);
     case 'concat': {
       const before = shapes.slice(0, index).reduce((sum, shape) => sum + shape[node.axis]!, 0);
       return concatGradient(node, before, shapes[index]![node.axis]!, gradient, count, values, add);

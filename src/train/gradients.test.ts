@@ -192,7 +192,7 @@ describe('the way back agrees with central differences', () => {
     fc.assert(
       fc.asyncProperty(
         shapes,
-        fc.constantFrom('add', 'concat', 'affine', 'view', 'truncate', 'resample'),
+        fc.constantFrom('add', 'concat', 'affine', 'view', 'truncate', 'resample', 'product', 'square'),
         seeds,
         async (shape, kind, seed) => {
           const [channels, height, width] = shape;

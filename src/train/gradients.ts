@@ -91,6 +91,11 @@ export async function viewGradient(
   }
 }
 
+/** `other` is the other factor; directions repeat its values. */
+export function productGradient(other: Float32Array, gradient: Float32Array, target: Float32Array, add: boolean): void {
+  for (let i = 0; i < gradient.length; i++) target[i] = (add ? target[i]! : 0) + gradient[i]! * other[i % other.length]!;
+}
+
 export function resampleGradient(node: ResampleNode, gradient: Float32Array, count: number, target: Float32Array, add: boolean): void {
   const inner = sizeOf(node.shape.slice(node.axis + 1));
   const outputs = node.shape[node.axis]!;

@@ -128,6 +128,23 @@ const cases: readonly Case[] = [
     }),
   },
   {
+    name: 'a square, and a product of two values',
+    has: ['product', 'product'],
+    onnx: network({
+      shape,
+      nodes: [
+        convolution('x', 'a'),
+        node('Mul', ['a', 'a'], 's'),
+        convolution('s', 'b'),
+        node('Relu', ['b'], 'r'),
+        convolution('r', 'c'),
+        node('Mul', ['c', 'r'], 'p'),
+        convolution('p', 'd'),
+      ],
+      tensors: [weights('a', 3, 2, 3, 0.3), weights('b', 3, 3, 3, 0.3), weights('c', 3, 3, 3, 0.3), weights('d', 2, 3)],
+    }),
+  },
+  {
     name: 'residual add',
     has: ['add'],
     onnx: network({

@@ -161,6 +161,9 @@ export function tolerance({ program, weights }: Compiled): number {
     } else if (step.kind === 'sumpool') {
       const window = step.geometry.kernelHeight * step.geometry.kernelWidth;
       error[step.output] = of(step.input) * window * Math.max(1, ...(step.multipliers ?? []));
+    } else if (step.kind === 'product') {
+      // Values at a truncated scale stay below 2^16 here.
+      error[step.output] = step.inputs.reduce((sum, id) => sum + of(id) * 2 ** 16, 0);
     } else if (step.kind === 'resample') {
       const rows = Array.from({ length: step.weights.length / step.taps }, (_, o) =>
         step.weights.slice(o * step.taps, (o + 1) * step.taps),

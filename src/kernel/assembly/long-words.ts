@@ -35,6 +35,14 @@ export function addScaledLongs(dst: usize, a: usize, factor: f64, begin: i32, en
   }
 }
 
+/** dst[i] = a[i] * b[i] */
+export function productLongs(dst: usize, a: usize, b: usize, begin: i32, end: i32): void {
+  for (let i = begin; i < end; i++) {
+    const o = <usize>i << 3;
+    store<i64>(dst + o, load<i64>(a + o) * load<i64>(b + o));
+  }
+}
+
 /** dst[i] = dst[i] * factors[i % period]; the factors are 32-bit words */
 export function multiplyPeriodicLongs(dst: usize, factors: usize, period: i32, begin: i32, end: i32): void {
   for (let i = begin; i < end; i++) {

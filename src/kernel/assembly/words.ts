@@ -74,6 +74,19 @@ export function scaleWords(dst: usize, a: usize, factor: i32, begin: i32, end: i
   }
 }
 
+/** dst[i] = a[i] * b[i] */
+export function productWords(dst: usize, a: usize, b: usize, begin: i32, end: i32): void {
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    v128.store(dst + o, i32x4.mul(v128.load(a + o), v128.load(b + o)));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    store<i32>(dst + o, load<i32>(a + o) * load<i32>(b + o));
+  }
+}
+
 /** dst[i] = dst[i] * factors[i % period] */
 export function multiplyPeriodicWords(dst: usize, factors: usize, period: i32, begin: i32, end: i32): void {
   for (let i = begin; i < end; i++) {

@@ -73,15 +73,10 @@ function binary(operation: Operation): OpImporter {
     if (a.kind === 'constant' && b.kind === 'variable') return [withConstant(op, operation, b, a, true)];
     const x = variable(op, 0);
     const y = variable(op, 1);
-    if (operation === 'mul' || operation === 'div') {
-      fail(
-        op,
-        'multiplies two values that depend on the picture',
-        'attention, gates and squares are not supported; use ReLU and convolutions',
-      );
-    }
+    if (operation === 'div') fail(op, 'divides by a value that depends on the picture', 'divide by constants only');
     const shape = perImage(op, broadcastShape(op, fullShape(x), fullShape(y)));
     const inputs = [broadcastVariable(op, x, shape, '/broadcast0'), broadcastVariable(op, y, shape, '/broadcast1')];
+    if (operation === 'mul') return [op.emit({ kind: 'product', shape }, inputs)];
     return [op.emit({ kind: 'add', shape, factors: [1, operation === 'add' ? 1 : -1] }, inputs)];
   };
 }

@@ -214,6 +214,41 @@ describe('linear layers', () => {
     ),
   );
   it(
+    'Mul of two values, also where one broadcasts; a square with what it is of',
+    property(
+      fc.record({ channels: small(3), size: small(5), kind: fc.constantFrom('two', 'channel', 'quadratic', 'minus') }),
+      (c, seed) => {
+        const weights = [c.channels, c.channels, 1, 1];
+        const constants = {
+          w: floats(weights, noiseArray(sizeOf(weights), seed)),
+          a: floats(
+            [1, c.channels, 1, 1],
+            noiseArray(c.channels, seed + 1).map((v) => v + (v < 0 ? -0.5 : 0.5)),
+          ),
+          b: floats([], Float32Array.of(0.7)),
+          c: floats([1], Float32Array.of(-0.3)),
+        };
+        const conv = { op: 'Conv', inputs: ['x', 'w'], outputs: ['v'] };
+        const pool = { op: 'GlobalAveragePool', inputs: ['v'], outputs: ['g'] };
+        const quadratic = [
+          { op: 'Mul', inputs: ['v', 'v'], outputs: ['s'] },
+          { op: 'Mul', inputs: ['s', 'a'], outputs: ['as'] },
+          { op: 'Mul', inputs: ['v', 'b'], outputs: ['bv'] },
+          { op: c.kind === 'minus' ? 'Sub' : 'Add', inputs: ['bv', 'as'], outputs: ['sum'] },
+          { op: 'Add', inputs: ['sum', 'c'], outputs: ['q'] },
+          { op: 'Conv', inputs: ['q', 'w'], outputs: ['y'] },
+        ];
+        const nodes =
+          c.kind === 'two'
+            ? [conv, { op: 'Mul', inputs: ['v', 'x'], outputs: ['y'] }]
+            : c.kind === 'channel'
+              ? [conv, pool, { op: 'Mul', inputs: ['v', 'g'], outputs: ['y'] }]
+              : [conv, ...quadratic];
+        return { opset: 13, input: ['N', c.channels, c.size, c.size], constants, nodes };
+      },
+    ),
+  );
+  it(
     'Resize between convolutions and beside a skip',
     property(
       fc.record({ size: small(4), factor: small(3), mode: fc.constantFrom('nearest', 'linear') }),

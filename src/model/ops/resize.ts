@@ -35,7 +35,8 @@ function inputPosition(o: number, inputs: number, outputs: number, { scale, coor
 function nearestOf(x: number, rule: string): number {
   if (rule === 'floor') return Math.floor(x);
   if (rule === 'ceil') return Math.ceil(x);
-  return rule === 'round_prefer_ceil' ? Math.floor(x + 0.5) : Math.ceil(x - 0.5);
+  // 3.4999998 in float32 is 3.5 to onnxruntime, here and only here: 1 / (2 / 7).
+  return rule === 'round_prefer_ceil' ? Math.floor(x + 0.5 + 1e-6) : Math.ceil(x - 0.5);
 }
 
 /** Weights of the four neighbours of a position `x` past the second (Keys 1981). */

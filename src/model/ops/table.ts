@@ -70,7 +70,10 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
       'a tree of maxima: kernel − 1 comparisons an output',
       'two axes; pads, ceil_mode, auto_pad, dilations',
     ),
-    Mul: entry(arithmetic.importMul, 'into a neighbouring linear layer, else a 1×1 one', 'by a constant'),
+    Mul: entry(
+      arithmetic.importMul,
+      'by a constant: into a neighbouring linear layer, else a 1×1 one; of two values: one round trip and two truncations',
+    ),
     Neg: entry(
       constants.constantMap((a) => -a),
       folded,

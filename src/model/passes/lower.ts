@@ -230,6 +230,7 @@ function oddParts(graph: Graph): ReadonlyMap<ValueId, number> {
   for (const node of graph.nodes) {
     const before = odd.get(node.inputs[0]!) ?? 1;
     if (node.kind === 'conv') odd.set(node.output, 1);
+    else if (node.kind === 'product') odd.set(node.output, before * (odd.get(node.inputs[1]!) ?? 1));
     else if (node.kind === 'averagepool') odd.set(node.output, before * oddPart(commonDivisor(node.divisors)));
     else odd.set(node.output, before);
   }
@@ -281,31 +282,35 @@ function rescaleOddMeans(graph: Graph): Graph {
 export function sealedValues(graph: Graph): ReadonlySet<ValueId> {
   const sealed = new Set<ValueId>();
   for (const node of graph.nodes) {
-    const keeps = node.kind !== 'conv' && node.kind !== 'relu' && node.kind !== 'truncate';
+    const keeps = node.kind !== 'conv' && node.kind !== 'relu' && node.kind !== 'truncate' && node.kind !== 'product';
     if (node.kind === 'conv' || (keeps && node.inputs.some((id) => sealed.has(id)))) sealed.add(node.output);
   }
   return sealed;
 }
 
-/** A linear layer reads hidden values, and resizing needs room for its weights: a sealed value is truncated first, once for all its readers. */
+const readsHidden = (node: GraphNode): boolean => node.kind === 'conv' || node.kind === 'resample' || node.kind === 'product';
+
+/**
+ * Linear layers and products read hidden values, and resizing needs room for its weights: a sealed value is truncated first, once for all its
+ * readers.
+ */
 function insertTruncations(graph: Graph): Graph {
   const sealed = sealedValues(graph);
   const hidden = new Map<ValueId, ValueId>();
   const nodes: GraphNode[] = [];
   for (const node of graph.nodes) {
-    const input = node.inputs[0]!;
-    if ((node.kind !== 'conv' && node.kind !== 'resample') || !sealed.has(input)) {
+    if (!readsHidden(node)) {
       nodes.push(node);
       continue;
     }
-    let output = hidden.get(input);
-    if (output === undefined) {
+    for (const input of new Set(node.inputs)) {
+      if (!sealed.has(input) || hidden.has(input)) continue;
       const maker = graph.nodes.find((n) => n.output === input)!;
-      output = `${input}/truncated`;
+      const output = `${input}/truncated`;
       hidden.set(input, output);
       nodes.push({ kind: 'truncate', name: `${maker.name}/truncated`, inputs: [input], output, shape: maker.shape });
     }
-    nodes.push({ ...node, inputs: [output] });
+    nodes.push({ ...node, inputs: node.inputs.map((id) => hidden.get(id) ?? id) });
   }
   return { ...graph, nodes };
 }
@@ -326,20 +331,27 @@ function dropIdleTruncations(graph: Graph): Graph {
 /** Resizing whose weights take more bits than this leaves a linear layer behind it too few for its own. */
 const mostResampleBits = 8;
 
-/** Truncates after resizing by factors that are no powers of two: its weights take up to 8 bits an axis. */
-function truncateFineResizes(graph: Graph): Graph {
+/**
+ * Truncates what has many bits though it is hidden: products, at the scale of both factors, and what resizing by factors that are no powers
+ * of two gives, whose weights take up to 8 bits an axis.
+ */
+function truncateWideValues(graph: Graph): Graph {
   const bits = new Map<ValueId, number>();
-  const fine = new Map<ValueId, ValueId>();
+  const narrow = new Map<ValueId, ValueId>();
   const nodes: GraphNode[] = [];
   for (const before of graph.nodes) {
-    const node = { ...before, inputs: before.inputs.map((id) => (before.kind === 'resample' ? id : (fine.get(id) ?? id))) };
+    const node = {
+      ...before,
+      inputs: before.inputs.map((id) => (bits.has(id) && before.kind === 'resample' ? id : (narrow.get(id) ?? id))),
+    };
     nodes.push(node);
-    if (node.kind !== 'resample') continue;
-    bits.set(node.output, resampleBits(node) + (bits.get(node.inputs[0]!) ?? 0));
-    const readers = graph.nodes.filter((n) => n.inputs.includes(node.output));
-    if (bits.get(node.output)! <= mostResampleBits || readers.every((n) => n.kind === 'resample')) continue;
+    if (node.kind === 'resample') {
+      bits.set(node.output, resampleBits(node) + (bits.get(node.inputs[0]!) ?? 0));
+      const readers = graph.nodes.filter((n) => n.inputs.includes(node.output));
+      if (bits.get(node.output)! <= mostResampleBits || readers.every((n) => n.kind === 'resample')) continue;
+    } else if (node.kind !== 'product' || node.output === graph.output) continue;
     const output = `${node.output}/truncated`;
-    fine.set(node.output, output);
+    narrow.set(node.output, output);
     nodes.push({ kind: 'truncate', name: `${node.name}/truncated`, inputs: [node.output], output, shape: node.shape });
   }
   return { ...graph, nodes };
@@ -357,5 +369,5 @@ export function lower(graph: Graph, patches: LayerPatches = new Map()): Graph {
   }
   const withPatches = dropZeroChannels(applyPatches(graph, patches));
   const linear = replaced(lowerPrelus(withPatches), (n) => (n.kind === 'affine' ? [asConvolution(n)] : undefined));
-  return withoutDeadNodes(truncateFineResizes(dropIdleTruncations(insertTruncations(rescaleOddMeans(linear)))));
+  return withoutDeadNodes(truncateWideValues(dropIdleTruncations(insertTruncations(rescaleOddMeans(linear)))));
 }

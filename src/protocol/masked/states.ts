@@ -9,6 +9,7 @@ export function sealedTensors(program: Program): readonly boolean[] {
     const any = stepInputs(step).some((id) => sealed[id]);
     if (step.kind === 'linear' && any)
       throw new TypeError(`step "${step.name}": a linear layer reads hidden tensors, tensor ${step.input} is sealed`);
+    if (step.kind === 'product' && any) throw new TypeError(`step "${step.name}": a product reads hidden tensors`);
     sealed[step.output] = step.kind === 'linear' || (step.kind !== 'relu' && step.kind !== 'truncate' && any);
   }
   return sealed;
