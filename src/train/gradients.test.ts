@@ -210,6 +210,8 @@ describe('the way back agrees with central differences', () => {
             },
             affine: { kind: 'affine', inputs: ['b'], shape, multiplier: values(sizeOf(shape), seed), offset: values(sizeOf(shape), seed) },
             truncate: { kind: 'truncate', inputs: ['b'], shape },
+            product: { kind: 'product', inputs: ['b', 'a'], shape },
+            square: { kind: 'product', inputs: ['b', 'b'], shape },
             resample: {
               kind: 'resample',
               inputs: ['b'],

@@ -56,7 +56,8 @@ export function layoutOf(program: Program, batch: number): Layout {
     if (step.kind === 'linear') {
       to.draw('client', 0, [memory.words('rho', size(step.output), k)]);
       to.message(messageNames.maskedProduct, [wire('c0', size(step.output), k)]);
-    } else if (step.kind === 'truncate') truncateLayout(to, batch, k, step.truncateBits, size(step.input));
+    } else if (step.kind === 'product') productLayout(to, batch, k, new Set(step.inputs).size, size(step.output));
+    else if (step.kind === 'truncate') truncateLayout(to, batch, k, step.truncateBits, size(step.input));
     else if (step.kind === 'relu') reluLayout(to, batch, k, step, reluSizes(step, program));
     else if (step.kind === 'maxpool') {
       poolRounds(step).forEach((pairs, round) => {
@@ -107,6 +108,17 @@ function truncateLayout(to: Sink, batch: number, k: number, f: number, each: num
   to.message(messageNames.correlation, [wire('t', each, f), wire('d', each, k)]);
   to.message(messageNames.opening, [wire('b', each, 1)]);
   to.message(messageNames.answer, [wire('e', each, f)]);
+}
+
+function productLayout(to: Sink, batch: number, k: number, factors: number, each: number): void {
+  const wire = wireParts(batch, each);
+  const { words } = memoryParts(batch, each);
+  to.draw('server', 0, [words('u', factors * each, k)]);
+  to.draw('client', 1, [words('s', each, k)]);
+  to.draw('client', 2, [words('t', each, k)]);
+  to.message(messageNames.correlation, [wire('c', each, k)]);
+  to.message(messageNames.opening, [wire('e', factors * each, k)]);
+  to.message(messageNames.result, [wire('x', each, k)]);
 }
 
 const asRelu = ({ name, window }: MaxPoolStep): ReluStep => ({ kind: 'relu', name, input: 0, output: 1, truncateBits: 0, window });

@@ -193,6 +193,7 @@ export const scenarios: readonly Scenario[] = [
     server: [secret(w(layer([1, 0, -1], [0, 0, 0])), [1]), secret(w(layer([1, 0, -1], [0, 0, 0])), [-1])],
     client: [secret(w(layer([1, 0, -1], [0, 0, 0])), [1]), secret(w(layer([-1, 0, 1], [0, 0, 0])), [1])],
   },
+  productScenario(),
   skipScenario(),
   {
     name: 'two layers',
@@ -201,6 +202,24 @@ export const scenarios: readonly Scenario[] = [
     client: [secret(w(layer([2], [0]), layer([2], [-1])), [1]), secret(w(layer([-2], [0]), layer([3], [1])), [1])],
   },
 ];
+
+/** A square, and the product of two truncations of one value: its sign is in both factors and in neither result. */
+function productScenario(): Scenario {
+  const [linear] = dense(1, 1, 0)(0, 1);
+  const steps: Step[] = [
+    linear,
+    ...[2, 3].map((output): Step => ({ kind: 'truncate', name: `truncate${output}`, input: 1, output, truncateBits: 0 })),
+    { kind: 'product', name: 'square', inputs: [2, 2], output: 4 },
+    { kind: 'product', name: 'product', inputs: [2, 3], output: 5 },
+    { kind: 'add', name: 'sum', inputs: [4, 5], factors: [1, 1], output: 6 },
+  ];
+  return {
+    name: 'a square and a product',
+    program: smallProgram(one, steps, [one, one, one, one, one, one], 4),
+    server: [secret(w([1]), [3]), secret(w([1]), [-2])],
+    client: [secret(w([1]), [1]), secret(w([-1]), [1])],
+  };
+}
 
 /** A sealed value, the hidden input scaled, joined, permuted and summed before it is opened. */
 function skipScenario(): Scenario {

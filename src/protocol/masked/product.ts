@@ -1,14 +1,14 @@
 // The product z = x · y of two hidden tensors, element by element: a square where both are the same. Hidden output, no truncation.
 //
-// The server holds X = x + a and Y = y + b, client and provider hold a and b. Server and provider draw u, v and s, client and provider the
-// output's mask t:
-//   offline  provider > client: w = s - u b - v a
-//   online   server > client: e = X - u and f = Y - v         (of a square e alone: w = s - 2 u a)
-//            client > server: a b - e b - f a + w + t
-//            server: adds X Y - s:   X Y - X b - Y a + a b + t = x y + t
+// The server holds X = x + a and Y = y + b, client and provider hold a and b. Server and provider draw u and v, client and provider s and
+// the output's mask t:
+//   offline  provider > server: c = -(u b + v a) - s          (of a square: -2 u a - s)
+//   online   server > client: e = X - u and f = Y - v         (of a square e alone)
+//            client > server: a b - e b - f a + s + t
+//            server: adds X Y + c:   X Y - X b - Y a + a b + t = x y + t
 //
-// Simulators: the client sees w, padded by s, and e and f, padded by u and v: uniform tensors it shares nothing of. The server sees one tensor,
-// padded by t. (Beaver 1991, with the masks that are there already in the place of two of the triple's parts.)
+// Simulators: the client sees e and f, padded by u and v, of which it has no part. The server sees c, padded by s, and one tensor more, padded
+// by t. (Beaver 1991, with the masks that are there already in the place of two of the triple's parts.)
 import type { Words } from '../../kernel/compute.js';
 import type { ProductStep } from '../../model/program.js';
 import { ringWords, runWords } from '../../ring/words.js';
@@ -16,7 +16,7 @@ import { messageNames } from '../messages.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
 
-/** Draws: u and v, and s, of server and provider; t of client and provider. */
+/** Draws: u and v of server and provider; s and t of client and provider. */
 const parts = { openings: 0, pad: 1, output: 2 } as const;
 
 type Context = StepContext<Words>;
@@ -33,7 +33,7 @@ const bytesOf = (step: ProductStep, environment: CostEnvironment, times = 1): nu
 
 function messages(step: ProductStep, environment: CostEnvironment): MessageSize[] {
   return [
-    { phase: 'offline', link: 'provider>client', name: messageNames.correlation, bytes: bytesOf(step, environment) },
+    { phase: 'offline', link: 'provider>server', name: messageNames.correlation, bytes: bytesOf(step, environment) },
     { phase: 'online', link: 'server>client', name: messageNames.opening, bytes: bytesOf(step, environment, factors(step).length) },
     { phase: 'online', link: 'client>server', name: messageNames.result, bytes: bytesOf(step, environment) },
   ];
@@ -80,15 +80,16 @@ const otherMasks = (context: Context, step: ProductStep): readonly Words[] => ot
 async function providerOffline(context: Context, step: ProductStep): Promise<void> {
   const count = context.elements(step.output);
   const openings = await drawn(context, 'server', parts.openings, factors(step).length * count);
-  const sum = await drawn(context, 'server', parts.pad, count);
+  const sum = await drawn(context, 'client', parts.pad, count);
+  await runWords(context.compute, 'scale', sum, [sum, sum, -1], count);
   await subtractTerms(context, openings, otherMasks(context, step), sum);
-  await send(context, 'client', messageNames.correlation, sum);
+  await send(context, 'server', messageNames.correlation, sum);
   context.memory.free(openings, sum);
   context.give(step.output, await drawn(context, 'client', parts.output, count));
 }
 
 interface ClientMaterial {
-  /** w + t + a b: all the client adds to what it computes online. */
+  /** s + t + a b: all the client adds to what it computes online. */
   readonly sum: Words;
   /** Masks of the other factors. */
   readonly masks: readonly Words[];
@@ -96,7 +97,7 @@ interface ClientMaterial {
 
 async function clientOffline(context: Context, step: ProductStep): Promise<ClientMaterial> {
   const count = context.elements(step.output);
-  const sum = await receive(context, 'provider', messageNames.correlation, count);
+  const sum = await drawn(context, 'provider', parts.pad, count);
   const mask = await drawn(context, 'provider', parts.output, count);
   const product = words(context, count);
   await run(context, 'product', product, context.value(step.inputs[0]!), context.value(step.inputs[1]!));
@@ -123,19 +124,20 @@ async function clientOnline(context: Context, step: ProductStep, { sum, masks }:
 
 interface ServerMaterial {
   readonly openings: Words;
-  readonly pad: Words;
+  /** c */
+  readonly correction: Words;
 }
 
 async function serverOffline(context: Context, step: ProductStep): Promise<ServerMaterial> {
   const count = context.elements(step.output);
   return {
     openings: await drawn(context, 'provider', parts.openings, factors(step).length * count),
-    pad: await drawn(context, 'provider', parts.pad, count),
+    correction: await receive(context, 'provider', messageNames.correlation, count),
   };
 }
 
-async function serverOnline(context: Context, step: ProductStep, { openings, pad }: ServerMaterial): Promise<void> {
-  const count = pad.length;
+async function serverOnline(context: Context, step: ProductStep, { openings, correction }: ServerMaterial): Promise<void> {
+  const count = correction.length;
   for (const [i, factor] of factors(step).entries()) {
     const own = openings.subarray(i * count, (i + 1) * count);
     await run(context, 'sub', own, context.value(factor), own);
@@ -143,10 +145,10 @@ async function serverOnline(context: Context, step: ProductStep, { openings, pad
   await send(context, 'client', messageNames.opening, openings);
   const product = words(context, count);
   await run(context, 'product', product, context.value(step.inputs[0]!), context.value(step.inputs[1]!));
-  await run(context, 'sub', product, product, pad);
+  await run(context, 'add', product, product, correction);
   const answer = await receive(context, 'client', messageNames.result, count);
   await run(context, 'add', product, product, answer);
-  context.memory.free(openings, pad, answer);
+  context.memory.free(openings, correction, answer);
   context.give(step.output, product);
 }
 
