@@ -316,52 +316,6 @@ function idealMax(g: PoolGeometry, input: readonly number[], batch: number): num
   return out;
 }
 
-describe('products', () => {
-  it('multiplies two hidden tensors, and a tensor with itself, in any ring', () =>
-    fc.assert(
-      fc.asyncProperty(
-        fc.integer({ min: 16, max: 32 }),
-        fc.integer({ min: 1, max: 3 }),
-        fc.array(fc.tuple(fc.integer({ min: -100, max: 100 }), fc.integer({ min: -100, max: 100 })), { minLength: 1, maxLength: 70 }),
-        async (ringBits, batch, pairs) => {
-          const size = pairs.length;
-          const halves: Step[] = [0, 1].map((half) => ({
-            kind: 'view',
-            name: `half${half}`,
-            input: 0,
-            output: 1 + half,
-            inputShape: [2, size],
-            axes: [
-              { axis: 0, start: half, step: 1, size: 1 },
-              { axis: 1, start: 0, step: 1, size },
-            ],
-          }));
-          const steps: Step[] = [
-            ...halves,
-            { kind: 'product', name: 'both', inputs: [1, 2], output: 3 },
-            { kind: 'product', name: 'square', inputs: [2, 2], output: 4 },
-            { kind: 'concat', name: 'c', inputs: [3, 4], axis: 0, output: 5 },
-          ];
-          const shapes = [
-            [1, size],
-            [1, size],
-            [1, size],
-            [1, size],
-            [2, size],
-          ];
-          const program = { ...smallProgram([2, size], steps, shapes), ringBits };
-          const input = Array.from({ length: batch }, (_, n) => [...pairs.map(([a]) => a + n), ...pairs.map(([, b]) => b - n)]).flat();
-          const ideal = Array.from({ length: batch }, (_, n) => [
-            ...pairs.map(([a, b]) => (a + n) * (b - n) + 0),
-            ...pairs.map(([, b]) => (b - n) ** 2 + 0),
-          ]).flat();
-          expect(await run({ program, weights: { layers: [] } }, input, batch)).toEqual(ideal);
-        },
-      ),
-      { numRuns: 25 },
-    ));
-});
-
 describe('local steps', () => {
   it('add, concatenate, view, sum and resample as plain arithmetic does, hidden and sealed together', async () => {
     const seal = sealing(2, 2, 2);

@@ -5,6 +5,7 @@ import * as ends from './ends.js';
 import { linear, type WeightMasks } from './linear.js';
 import { add, concat, resample, sumpool, view } from './local.js';
 import { maxpool } from './maxpool.js';
+import { product } from './product.js';
 import { relu } from './relu.js';
 import { exactTruncation, localTruncation, type Truncation, truncate } from './truncate.js';
 
@@ -16,6 +17,7 @@ function operations(masks: WeightMasks, truncation: Truncation): OperationTable 
     maxpool,
     sumpool,
     resample,
+    product,
     add,
     concat,
     view,
