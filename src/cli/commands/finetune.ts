@@ -1,7 +1,7 @@
 // tessera finetune: trains a network under a spec (or with cheaper layers in place of others) until it is nearly as right as before.
 import { createHash } from 'node:crypto';
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import { selectPictures } from '../../data/dataset.node.js';
+import { type Dataset, selectPictures } from '../../data/dataset.node.js';
 import { shuffledOrder } from '../../data/loader.js';
 import { UsageError } from '../../errors.js';
 import type { Compute } from '../../kernel/compute.js';
@@ -37,7 +37,8 @@ interface Distillation {
 export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly spec?: string;
   readonly replace: readonly string[];
-  readonly distill?: Distillation | true;
+  /** False with --no-distill. */
+  readonly distill: Distillation | boolean;
   readonly softStart: number;
   readonly stages: number;
   readonly qat?: number;
@@ -79,10 +80,11 @@ export function finetuneCommand(): Command {
     )
     .requiredOption('--data <path>', 'training pictures: a folder, records, or a dataset descriptor')
     .addOption(
-      new Option('--distill [T,weight]', 'learn from the network as it was, at temperature T, beside the labels').argParser(
-        distillationFrom,
-      ),
+      new Option('--distill <T,weight>', 'learn from the network as it was at temperature T, and (1 - weight) from labels')
+        .argParser(distillationFrom)
+        .default(true, '4,0.9'),
     )
+    .option('--no-distill', 'learn from labels alone')
     .addOption(new Option('--soft-start <epochs>', 'over which plain ReLU fades').argParser(numberBetween(0, 1e4)).default(0))
     .addOption(new Option('--stages <n>', 'stages over which the spec comes in').argParser(wholeNumber(1, 1000)).default(1))
     .option('--no-batch-norm', 'train biases as they are, instead of batch norm put back behind the convolutions')
@@ -173,8 +175,7 @@ async function prepare(
   metricOf(validation, options.validate ?? options.data);
   checkLabels(train, outputs, options.data);
   checkLabels(validation, outputs, options.validate ?? options.data);
-  const distillation = options.distill === true ? defaultDistillation : options.distill;
-  checkTargets(pictures, distillation, options);
+  const distillation = distillationOf(train, options);
   const noise = options.qat === undefined ? undefined : { ringBits: options.qat };
   const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
   const original = await score(full);
@@ -186,7 +187,7 @@ async function prepare(
     ...{ softStart: options.softStart, stages: options.stages },
     ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(full).graph, ...distillation } }),
     ...(noise === undefined ? {} : { noise }),
-    key: [onnx.fullHash(), spec?.hash ?? null, options.replace],
+    key: [onnx.fullHash(), spec?.hash ?? null, options.replace, options.batchNorm],
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
     ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
   };
@@ -210,9 +211,11 @@ async function normalise(
   return withBatchNorm(given, await measureMoments(compute, full, images, count), await measureMoments(compute, under, images, count));
 }
 
-/** Pictures without labels can only be learned from with a teacher alone. */
-function checkTargets({ train }: TrainingPictures, distillation: Distillation | undefined, { data }: FinetuneOptions): void {
-  if (train.labels !== undefined || train.annotation !== undefined || distillation?.weight === 1) return;
+/** What is learned from the network as it was: without labels, everything. */
+function distillationOf({ labels, annotation }: Dataset, { distill, data }: FinetuneOptions): Distillation | undefined {
+  const labelled = labels !== undefined || annotation !== undefined;
+  if (distill === true) return labelled ? defaultDistillation : { ...defaultDistillation, weight: 1 };
+  if (labelled || (distill !== false && distill.weight === 1)) return distill === false ? undefined : distill;
   const hint = 'Give labels, or learn from the network as it was: --distill 4,1.';
   throw new UsageError('the training pictures have no labels', { code: 'no-labels', where: data, hint });
 }
