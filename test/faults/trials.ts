@@ -4,6 +4,7 @@ import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { Calibration } from '../../src/model/calibrate.js';
 import { compileGraph } from '../../src/model/compile.js';
 import { readGraph } from '../../src/model/onnx.js';
+import { suites } from '../../src/party/session.js';
 import { twoLayers, values } from '../networks.js';
 import { expected, tolerance } from '../processes/parties.js';
 import { type Fault, type Network, type NetworkOptions, openNetwork, type Place, placeText } from './network.js';
@@ -38,10 +39,12 @@ export interface Served {
   readonly calibration: Calibration;
   /** The most an output may be off; by default what its truncations can do at worst. */
   readonly slack?: number;
+  /** Protocol suite of the sessions; default masked. */
+  readonly suite?: string;
 }
 
 /** Convolution, ReLU, fully connected. */
-const small: Served = {
+export const small: Served = {
   onnx: twoLayers(),
   picture: values(32, 3),
   calibration: { images: values(32 * 16, 1), count: 16, marginBits: 1 },
@@ -49,9 +52,9 @@ const small: Served = {
 
 /** Opens a network of parties that serves a model. */
 export async function openTrials(options: NetworkOptions = {}, served: Served = small): Promise<Trials> {
-  const { onnx, picture, calibration } = served;
+  const { onnx, picture, calibration, suite = 'masked' } = served;
   const compute = await createNodeCompute({ inline: true, maxBytes: 2 ** 28 });
-  const model = await compileGraph(compute, readGraph(onnx), calibration);
+  const model = await compileGraph(compute, readGraph(onnx), calibration, { ringBits: suites[suite]!.defaultRingBits });
   const plain = await expected(compute, model, picture, 1);
   const slack = served.slack ?? tolerance(model) * plain.unit;
   await compute.close();
@@ -59,7 +62,7 @@ export async function openTrials(options: NetworkOptions = {}, served: Served = 
 
   const session = async (): Promise<Float32Array | Error> => {
     try {
-      const client = await network.openClient();
+      const client = await network.openClient({ suite });
       try {
         return (await client.infer(picture)).outputs[0]!;
       } finally {

@@ -211,13 +211,17 @@ describe.skipIf(!built)('secure operations in three processes (after npm run bui
     await compute.close();
   });
 
-  it.each(cases)(
-    '$name: the simulation within a unit per truncation, and every byte the estimate says',
-    async ({ name, has, onnx, spec }) => {
-      const model = await prepare(compute, join(bench.folder, name.slice(0, 12)), onnx, spec);
+  const all = ['masked', 'securenn', 'securenn-exact', 'securenn-beaver'].flatMap((suite) => cases.map((each) => ({ suite, ...each })));
+  // The variants of securenn differ in linear layers and truncation alone.
+  const tried = all.filter(({ suite, name }) => suite === 'masked' || suite === 'securenn' || name.startsWith('truncation'));
+  it.each(tried)(
+    '$suite, $name: the simulation within a unit per truncation, and every byte the estimate says',
+    async ({ suite, name, has, onnx, spec }) => {
+      const { defaultRingBits } = suites[suite]!;
+      const model = await prepare(compute, join(bench.folder, `${suite}-${name.slice(0, 12)}`), onnx, spec, defaultRingBits);
       expect(kinds(model.program)).toEqual(expect.arrayContaining([...has]));
       const server = await bench.listening(['server', model.folder, '--provider', provider]);
-      const client = await openClient(compute, { server: server.url, provider });
+      const client = await openClient(compute, { server: server.url, provider }, { suite });
       for (const batch of [1, 3]) {
         const { images, want } = await decided(compute, model, batch);
         const before = client.traffic;
@@ -229,7 +233,7 @@ describe.skipIf(!built)('secure operations in three processes (after npm run bui
         expect(flat.length).toBe(want.outputs.length);
         const error = Math.max(...flat.map((value, i) => Math.abs(value - want.outputs[i]!))) / want.unit;
         expect(error).toBeLessThanOrEqual(tolerance(model));
-        const predicted = estimate(model.program, suites.masked!, batch);
+        const predicted = estimate(model.program, suites[suite]!, batch);
         for (const phase of ['offline', 'online'] as const) {
           for (const [link, bytes] of Object.entries(counted(phase))) {
             const earlier = start[phase][link as keyof (typeof start)[typeof phase]] ?? 0;

@@ -108,11 +108,16 @@ export interface Prepared extends Compiled {
 }
 
 /** Compiles a network, calibrated on noise between -1 and 1, and writes it as a folder. */
-export async function prepare(compute: Compute, folder: string, onnx: Uint8Array, spec?: LayerPatches): Promise<Prepared> {
+export async function prepare(compute: Compute, folder: string, onnx: Uint8Array, spec?: LayerPatches, ringBits = 32): Promise<Prepared> {
   const graph = readGraph(onnx);
   const size = graph.input.shape.reduce((a, b) => a * b, 1);
   const images = (count: number, seed = 1) => values(count * size, seed);
-  const compiled = await compileGraph(compute, graph, { images: images(32, 7), count: 32, marginBits: 1 }, spec ? { spec } : {});
+  const compiled = await compileGraph(
+    compute,
+    graph,
+    { images: images(32, 7), count: 32, marginBits: 1 },
+    { ringBits, ...(spec ? { spec } : {}) },
+  );
   const hash = await programHash(compiled.program);
   const { drelus, comparisons, clipped, fractionBits } = compiled.report;
   const calibratedOn = { source: 'noise', images: 32, extraMarginBits: 1 };
