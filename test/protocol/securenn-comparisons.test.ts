@@ -7,7 +7,10 @@ import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { Patch, Program, ReluStep } from '../../src/model/program.js';
 import { suites } from '../../src/party/session.js';
 import { onWire } from '../../src/protocol/control.js';
-import { allMessages } from '../../src/protocol/estimate.js';
+import { allMessages, costEnvironment } from '../../src/protocol/estimate.js';
+import { comparisonNames } from '../../src/protocol/messages.js';
+import { type MessageSize, roundStride } from '../../src/protocol/operation.js';
+import { operationOf } from '../../src/protocol/suite.js';
 import { noWeights, type Received, runSmall, smallProgram } from './harness.js';
 
 let compute: Compute;
@@ -217,3 +220,37 @@ function maxima(g: PoolGeometry, input: readonly number[], batch: number): numbe
   }
   return out;
 }
+
+describe('what a ReLU costs', () => {
+  /** Bytes an element, all links and both phases, without labels: of the step, and of its comparison alone; and on each link. */
+  function costOf(ringBits: number, low: number, high: number, patches?: readonly Patch[]) {
+    const count = 32_768;
+    const program = reluProgram([1, count, 1], ringBits, { truncateBits: 0, window: { low, high }, ...(patches && { patches }) });
+    const list = operationOf(suites.securenn!, program.steps[0]!).messages(program.steps[0]!, costEnvironment(program, 1));
+    const sum = (messages: readonly MessageSize[]) => messages.reduce((total, m) => total + m.bytes, 0) / count;
+    const selections: readonly number[] = [comparisonNames.selectionOpening, comparisonNames.selectionShares];
+    return {
+      relu: sum(list),
+      drelu: sum(list.filter((m) => !selections.includes(m.name % roundStride))),
+      online: sum(list.filter((m) => m.phase === 'online')),
+      link: (link: string) => sum(list.filter((m) => m.link === link)),
+    };
+  }
+
+  it('is 368 bytes for a sign of 64 bits and 392 for a ReLU, where Porthos measures 496 and 536', () => {
+    const { relu, drelu, online } = costOf(64, 0, 64);
+    expect([drelu, relu, online]).toEqual([368, 392, 280]);
+  });
+
+  it('is 88 bytes for a ReLU with a window of 16 bits in 32, and less a block', () => {
+    expect(costOf(32, 15, 31).relu).toBe(88);
+    expect(costOf(32, 15, 31, [[2, 1]]).relu).toBe(76 / 2 + 12);
+  });
+
+  it('loads the links of client and server alike', () => {
+    const { link } = costOf(64, 0, 64);
+    expect(link('provider>client')).toBe(link('provider>server'));
+    expect(link('client>provider')).toBe(link('server>provider'));
+    expect(link('client>server')).toBe(link('server>client'));
+  });
+});

@@ -1,0 +1,206 @@
+// What each party sees of a ReLU of the securenn suite, on a ring of 4 bits: the joint view of every element is compared between two secrets, by
+// the tests of statistics.ts. A party's own draws and its share are held at constants, the same for every element; what it receives must not
+// depend on the secret. Then each mask is dropped in turn, and must be missed by somebody.
+//
+// False alarms: each of fewer than 10^5 tests passes its bound with probability at most e^-40.
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Compute } from '../../src/kernel/compute.js';
+import { createNodeCompute } from '../../src/kernel/pool.node.js';
+import { digitCode, drawBytes, tileElements } from '../../src/kernel/private.js';
+import { unpackRows } from '../../src/kernel/private-plain.js';
+import { comparisonNames as names } from '../../src/protocol/messages.js';
+import { roundStride } from '../../src/protocol/operation.js';
+import { comparedBits } from '../../src/protocol/securenn/drelu.js';
+import { halvesOf, type Party } from '../../src/protocol/securenn/privatecompare.js';
+import * as rectify from '../../src/protocol/securenn/rectify.js';
+import { randomBytes } from '../../src/random/seeds.js';
+import { createThree, pairOf, type Three } from '../protocol/three.js';
+import { readBits } from './items.js';
+import { chiSquare, countCells } from './statistics.js';
+
+const ringBits = 4;
+const window = { low: 0, high: 3 };
+const { bits } = comparedBits(window, ringBits);
+/** One chunk; each half of it is dealt the other way. */
+const count = 32_768;
+const half = count / 2;
+const exponent = 40;
+const shape = rectify.shapeOf({ ringBits, window, firstChunk: 0 }, count, count);
+/** Messages and draws of the elements' chunk follow those of the comparison's. */
+const elements = roundStride;
+
+let compute: Compute;
+beforeAll(async () => {
+  compute = await createNodeCompute({ inline: true });
+});
+afterAll(() => compute.close());
+
+type Role = 'client' | 'server' | 'provider';
+type Mutant = (pair: string, part: number, bytes: Uint8Array) => void;
+
+/** Runs a ReLU whose element i has the secret of labels[i]. `viewer`'s draws are bytes `held`, and its share too. */
+async function runRelu(viewer: Role, secrets: readonly [number, number], labels: Uint8Array, held: number, mutant: Mutant): Promise<Three> {
+  const three = createThree(compute, (pair, part, length) => {
+    const bytes = randomBytes(length);
+    mutant(pair, part, bytes);
+    return pair.split('-').includes(viewer) ? bytes.fill(held) : bytes;
+  });
+  const holder: Party = viewer === 'server' ? 'server' : 'client';
+  const fresh = randomBytes(count);
+  const shareOf = (self: Party): Int32Array => {
+    const words = three[self].memory.words(count);
+    for (let i = 0; i < count; i++) {
+      const own = viewer === 'provider' ? fresh[i]! : held;
+      words[i] = self === holder ? own : secrets[labels[i]! as 0 | 1] - own;
+    }
+    return words;
+  };
+  const party = async (self: Party) => {
+    const material = await rectify.partyOffline(three[self], self, shape);
+    await rectify.partyOnline(three[self], self, shape, {}, shareOf(self), material);
+  };
+  const provider = async () => {
+    const material = await rectify.providerOffline(three.provider, shape);
+    await rectify.providerOnline(three.provider, shape, {}, material);
+  };
+  await Promise.all([party('client'), party('server'), provider()]);
+  return three;
+}
+
+interface Field {
+  readonly name: string;
+  readonly bits: number;
+  readonly values: Int32Array;
+}
+
+function words(name: string, payload: Uint8Array, width: number, from = 0): Field {
+  const values = new Int32Array(half);
+  for (let i = 0; i < half; i++) values[i] = readBits(payload, (from + i) * width, width);
+  return { name, bits: width, values };
+}
+
+/** Every digit of the elements whose first tile is `from`, a field a digit. */
+function digits(name: string, payload: Uint8Array, from: number): Field[] {
+  const code = digitCode(bits);
+  const fields = Array.from({ length: bits }, (_, i) => ({ name: `${name} digit ${i}`, bits: 3, values: new Int32Array(half) }));
+  for (let tile = 0; tile < half / tileElements; tile++) {
+    const at = (from + tile) * code.tileBytes;
+    const rows = unpackRows(code, payload.subarray(at, at + code.tileBytes));
+    for (const [i, row] of rows.entries()) fields[i]!.values.set(row, tile * tileElements);
+  }
+  return fields;
+}
+
+/** What a party received of each element of the half whose shares it was dealt (or, the provider, of the first half). */
+function viewOf(three: Three, viewer: Role): Field[] {
+  const got = (from: Role, name: number) => three.sent.get(`${from}>${viewer} ${name}`)!;
+  if (viewer === 'provider') {
+    return (['client', 'server'] as const).flatMap((from) =>
+      [names.conversionDigits, names.signDigits].flatMap((name) => digits(`${from} ${name}`, got(from, name), 0)),
+    );
+  }
+  const peer = viewer === 'client' ? 'server' : 'client';
+  const first = halvesOf(count)[peer].first;
+  const alphaAt = (half / tileElements) * digitCode(bits).tileBytes;
+  const conversionDeal = got('provider', names.conversionDeal);
+  return [
+    ...digits('conversion', conversionDeal, 0),
+    words('alpha', conversionDeal.subarray(alphaAt), bits),
+    words('conversion opening', got(peer, names.conversionOpening), bits, first),
+    words('eta', got('provider', names.conversionShares), bits),
+    ...digits('sign', got('provider', names.signDeal), 0),
+    words('sign opening', got(peer, names.signOpening), bits, first),
+    words('g', got('provider', names.signShares), ringBits),
+    words('opening', got(peer, names.selectionOpening + elements), ringBits, first),
+    words('g m', got('provider', names.selectionShares + elements), ringBits),
+  ];
+}
+
+/** The test that came closest to its bound, or went furthest beyond: over fields alone, in pairs and in triples. */
+async function worstOf(viewer: Role, secrets: readonly [number, number], held: number, mutant: Mutant = () => {}) {
+  const labels = randomBytes(count).map((byte) => byte & 1);
+  const three = await runRelu(viewer, secrets, labels, held, mutant);
+  const fields = viewOf(three, viewer);
+  three.end();
+  const start = viewer === 'client' ? halvesOf(count).server.first : 0;
+  const own = labels.subarray(start, start + half);
+  let worst = { what: '', excess: 0 };
+  const look = (...some: Field[]) => {
+    const excess = chiSquare(countCells(own, some), exponent);
+    if (excess > worst.excess) worst = { what: some.map((field) => field.name).join(', '), excess };
+  };
+  for (const [i, a] of fields.entries()) {
+    look(a);
+    for (const [j, b] of fields.slice(i + 1).entries()) {
+      look(a, b);
+      for (const c of fields.slice(i + j + 2)) look(a, b, c);
+    }
+  }
+  return worst;
+}
+
+const viewers: readonly Role[] = ['client', 'server', 'provider'];
+/** What own draws are made of: zeros, and bytes of which no mask comes out 0. */
+const constants = [0, 0x37];
+/** Values whose signs differ, and whose signs agree. */
+const pairs: readonly (readonly [number, number])[] = [
+  [3, -3],
+  [1, 3],
+  [-1, 0],
+];
+
+describe('the view of a ReLU', () => {
+  it.each(viewers.flatMap((viewer) => pairs.map((secrets) => [viewer, ...secrets] as const)))(
+    'of the %s is the same for %i and %i',
+    async (viewer, a, b) => {
+      for (const held of constants) {
+        const worst = await worstOf(viewer, [a, b], held);
+        expect(worst.excess, worst.what).toBeLessThan(1);
+      }
+    },
+  );
+});
+
+describe('a mask that is dropped', () => {
+  const clientServer = pairOf('client', 'server');
+  const zero =
+    (of: string, which: number): Mutant =>
+    (pair, part, bytes) => {
+      if (pair === of && part === which) bytes.fill(0);
+    };
+  /** Zeros in one part of the masks of a private compare: of each tile s, u, then the turn. */
+  const within =
+    (which: number, part: 's' | 'u' | 'turn'): Mutant =>
+    (pair, drawn, bytes) => {
+      if (pair !== clientServer || drawn !== which) return;
+      const rows = drawBytes(bits, 1);
+      const each = 2 * rows + drawBytes(1, 1);
+      const [from, to] = { s: [0, rows], u: [rows, 2 * rows], turn: [2 * rows, each] }[part] as [number, number];
+      for (let at = 0; at < bytes.length; at += each) bytes.fill(0, at + from, at + to);
+    };
+  const withClient = pairOf('client', 'provider');
+  const withServer = pairOf('server', 'provider');
+  const cases: readonly (readonly [string, Role, Mutant])[] = [
+    ['s of the conversion', 'provider', within(1, 's')],
+    ['u of the conversion', 'provider', within(1, 'u')],
+    ['the turn of the conversion', 'provider', within(1, 'turn')],
+    ['u of the sign', 'provider', within(5, 'u')],
+    ['s of the sign', 'provider', within(5, 's')],
+    ['the turn of the sign', 'provider', within(5, 'turn')],
+    ['the flip of the sign', 'provider', zero(clientServer, 4)],
+    ['the server’s mask of the conversion', 'client', zero(withServer, 0)],
+    ['the client’s mask of the conversion', 'server', zero(withClient, 0)],
+    ['the server’s mask of the sign', 'client', zero(withServer, 4)],
+    ['the client’s mask of the sign', 'server', zero(withClient, 4)],
+    ['the server’s mask of the opening', 'client', zero(withServer, 8 + elements)],
+    ['the client’s mask of the opening', 'server', zero(withClient, 8 + elements)],
+    ['the server’s share of g m', 'client', zero(withServer, 9 + elements)],
+  ];
+
+  it.each(cases)('%s is missed by the %s', async (_name, viewer, mutant) => {
+    let excess = 0;
+    for (const secrets of pairs)
+      for (const held of constants) excess = Math.max(excess, (await worstOf(viewer, secrets, held, mutant)).excess);
+    expect(excess).toBeGreaterThan(1);
+  });
+});
