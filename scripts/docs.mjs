@@ -54,6 +54,11 @@ suite says where it loses, and to which.`,
     'Kernels',
     'Each as a share of the machine’s own ceiling: a loop of multiply-adds in WASM that stays in the first-level cache.',
   ],
+  training: [
+    'Training',
+    `ResNet-20 on 32 × 32 pictures. The bound is what the packed GEMM of the kernels table reaches, on all threads at once, by three times the
+multiply-adds of an image (forward, gradient of the input, gradient of the weights). PyTorch, where a python3 has it, runs in turns with it.`,
+  ],
   wire: ['Transports and key streams', 'Between two processes on one machine, in messages of 1 MB.'],
 };
 
