@@ -25,15 +25,21 @@ function waves(messages: readonly MessageSize[]): MessageSize[][] {
   return all;
 }
 
+/** A party's messages in the order in which it sends and awaits them: of a wave, its own first. */
+export function movesOf(messages: readonly MessageSize[], role: Role): readonly MessageSize[] {
+  return waves(messages).flatMap((wave) => [
+    ...wave.filter(({ link }) => link.startsWith(`${role}>`)),
+    ...wave.filter(({ link }) => link.endsWith(`>${role}`)),
+  ]);
+}
+
 /** Plays one party's part of some messages: sends its own and awaits the others', in the order of the list, which is that of their dependence. */
 async function exchange(context: StepContext<Words>, messages: readonly MessageSize[], role: Role, phase: RunPhase): Promise<void> {
-  for (const wave of waves(messages.filter((message) => message.phase === phase))) {
-    const ends = wave.map(({ link, name, bytes }) => {
-      const [from, to] = link.split('>') as [Role, Role];
-      return { from, to, name, bytes };
-    });
-    for (const { from, to, name, bytes } of ends) if (from === role) context.send(to, name, zeroBytes(bytes));
-    for (const { from, to, name, bytes } of ends) if (to === role) await context.receive(from, name, bytes);
+  const own = messages.filter((message) => message.phase === phase);
+  for (const { link, name, bytes } of movesOf(own, role)) {
+    const [from, to] = link.split('>') as [Role, Role];
+    if (from === role) context.send(to, name, zeroBytes(bytes));
+    else await context.receive(from, name, bytes);
   }
 }
 

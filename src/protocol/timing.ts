@@ -6,6 +6,7 @@
 import { type Program, type Step, stepInputs } from '../model/program.js';
 import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import { controlMessages, controlNames, onWire } from './control.js';
+import { movesOf } from './dry.js';
 import { costEnvironment } from './estimate.js';
 import type { CostEnvironment, Link, MessageSize, Role, RunPhase } from './operation.js';
 import { operationOf, type Suite } from './suite.js';
@@ -190,7 +191,7 @@ function receive({ arrived, waiting }: Stage, task: Task, message: MessageSize, 
 
 /** A party's part of a task. Its work is spread evenly over what comes before, between and after its messages. */
 function playTask(stage: Stage, task: Task, role: Role, done: () => void): void {
-  const own = task.messages.filter((m) => m.link.split('>').includes(role));
+  const own = movesOf(task.messages, role);
   const share = task.work[role] / (own.length + 1);
   const go = (index: number): void => {
     const message = own[index];
