@@ -50,6 +50,11 @@ suite says where it loses, and to which.`,
     'Labels under a spec',
     `A shared sign that flips takes a whole patch with it, so that few bits cost more labels the fewer comparisons there are. 64 bits are simulated.`,
   ],
+  windows: [
+    'Comparison windows',
+    `Accuracy of ResNet-20 when every comparison leaves out so many bits beside those of the exact window, in fixed point with the draws of the protocol.
+A bit left out at the low end lets small negative values pass at random; one at the high end takes the sign of large values wrong.`,
+  ],
   kernels: [
     'Kernels',
     'Each as a share of the machine’s own ceiling: a loop of multiply-adds in WASM that stays in the first-level cache.',
