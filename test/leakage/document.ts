@@ -1,10 +1,13 @@
 // The tables of docs/protocol.md, from the operations' own formulas.
 import type { ConvGeometry, PoolGeometry } from '../../src/kernel/geometry.js';
+import { digitCode } from '../../src/kernel/private.js';
 import type { Step } from '../../src/model/program.js';
 import { costEnvironment } from '../../src/protocol/estimate.js';
 import { planComparison } from '../../src/protocol/masked/plan.js';
 import { masked } from '../../src/protocol/masked/suite.js';
 import type { Link } from '../../src/protocol/operation.js';
+import { comparedBits } from '../../src/protocol/securenn/drelu.js';
+import { securenn } from '../../src/protocol/securenn/suite.js';
 import { operationOf } from '../../src/protocol/suite.js';
 import { smallProgram } from '../protocol/harness.js';
 
@@ -118,4 +121,37 @@ export function planTable(): string {
     return `| ${bits} | ${digits} | ${tables} | ${products} | ${opened} |`;
   });
   return ['| window | digits | table bits | products | bits each way |', '|--:|---|--:|--:|--:|', ...rows].join('\n');
+}
+
+/** ReLUs of the securenn suite: 64 rows of 64, so that tiles of elements and of blocks are whole. */
+const comparisons: readonly (readonly [name: string, ringBits: number, low: number, high: number, more?: object])[] = [
+  ['ReLU, every bit', 64, 0, 64],
+  ['ReLU, 16 bits', 64, 12, 28],
+  ['ReLU, every bit', 32, 0, 32],
+  ['ReLU, 16 bits', 32, 12, 28],
+  ['ReLU, 13 bits', 32, 12, 25],
+  ['block ReLU 2 × 2, every bit', 64, 0, 64, { patches: [[2, 2]] }],
+  ['block ReLU 4 × 4, every bit', 64, 0, 64, { patches: [[4, 4]] }],
+  ['ReLU6, 16 bits', 64, 12, 28, { cap: 6 << 12 }],
+];
+
+/** Bytes an element on the links of client and server alike, local truncation. */
+export function comparisonTable(): string {
+  const rows = comparisons.map(([name, ringBits, low, high, more = {}]) => {
+    const step = relu(low, high, more);
+    const environment = costEnvironment(smallProgram([1, 64, 64], [step], [[1, 64, 64]], ringBits), 1);
+    const operation = operationOf(securenn, step);
+    const messages = operation.messages(step, environment);
+    const bytes = (phase: string, from: string, to: string) =>
+      messages.filter((m) => m.phase === phase && m.link === `${from}>${to}`).reduce((sum, m) => sum + m.bytes / 4096, 0);
+    const own = [bytes('offline', 'provider', 'client'), bytes('online', 'client', 'server'), bytes('online', 'client', 'provider')];
+    const all = messages.reduce((sum, m) => sum + m.bytes / 4096, 0);
+    const { prime } = digitCode(comparedBits({ low, high }, ringBits).bits);
+    return `| ${[name, ringBits, prime, ...own, bytes('online', 'provider', 'client'), all, operation.rounds(step, environment)].join(' | ')} |`;
+  });
+  return [
+    '| step | k | p | provider → each, offline | client ↔ server, each way | each → provider | provider → each | in all | online messages in a row |',
+    '|---|--:|--:|--:|--:|--:|--:|--:|--:|',
+    ...rows,
+  ].join('\n');
 }
