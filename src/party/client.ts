@@ -268,8 +268,7 @@ async function runOnline(
   try {
     const first = inference.end(0, 'online', 0);
     await suite.ends.sendInput(first.context, encoded, masks.inputMask);
-    // The others start on the input's message, one deep; what the client itself does from here on counts from there too.
-    const clock = await inference.steps('online', first.clock() + 1);
+    const clock = await inference.steps('online', first.clock());
     const words = await suite.ends.receiveOutput(inference.end(1, 'online', clock).context, masks.outputMask);
     const values = decodeFixed(words, program.tensors[program.output]!.scale);
     const size = values.length / inference.batch;
