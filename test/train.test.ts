@@ -194,6 +194,43 @@ describe('tessera finetune', () => {
   });
 });
 
+describe('segmentation', () => {
+  it('learns a class for each pixel, shifted and mirrored with its picture, the ignored one left out', () => {
+    const next = seeded(6);
+    for (const part of ['pictures', 'classes']) mkdirSync(at(`pairs/${part}`), { recursive: true });
+    for (let i = 0; i < 24; i++) {
+      const [picture, classes] = [new PNG({ width: 16, height: 16 }), new PNG({ width: 16, height: 16 })];
+      const edge = next() % 17;
+      for (let p = 0; p < 256; p++) {
+        const label = p % 16 < edge ? 1 : 0;
+        picture.data.set([label * 150 + (next() >>> 26), 100, 150 - label * 150 + (next() >>> 26), 255], 4 * p);
+        // A row that is not scored, and says the opposite.
+        classes.data.fill(p < 16 ? 2 : label, 4 * p, 4 * p + 3);
+        classes.data[4 * p + 3] = 255;
+      }
+      writeFileSync(at(`pairs/pictures/${i}.png`), PNG.sync.write(picture));
+      writeFileSync(at(`pairs/classes/${i}.png`), PNG.sync.write(classes, { colorType: 0 }));
+    }
+    const described = { images: 'pictures', annotations: 'classes', format: 'pairs', ignore: 2, classes: ['left', 'right'] };
+    writeFileSync(at('pairs/pairs.json'), JSON.stringify({ ...described, mean: [0.3], std: [0.3], channels: 'rgb' }));
+    const net = at('maps.onnx');
+    const nodes = [
+      node('Conv', ['x', 'w1'], 'conv', { kernel_shape: [3, 3], pads: [1, 1, 1, 1] }),
+      node('Relu', ['conv'], 'relu'),
+      node('Conv', ['relu', 'w2'], 'scores', { kernel_shape: [1, 1] }),
+    ];
+    writeFileSync(net, network({ shape: [3, 16, 16], nodes, tensors: [floats('w1', [4, 3, 3, 3]), floats('w2', [2, 4, 1, 1])] }));
+    const layers = { relu: new Array(4).fill([2, 2]) };
+    const model = createHash('sha256').update(readFileSync(net)).digest('hex');
+    writeFileSync(at('maps.json'), JSON.stringify({ schema: 'tessera/spec@1', model, layers }));
+    const args = ['--spec', at('maps.json'), '--data', at('pairs/pairs.json'), '--validate', at('pairs/pairs.json'), '--batch-size', '4'];
+    const { status, answer, stderr } = tessera('finetune', net, ...args, '--no-distill', '--epochs', '6', '-o', at('learned.onnx'));
+    expect(status, stderr).toBe(0);
+    expect(answer.metric).toBe('miou');
+    expect(answer.after).toBeGreaterThan(Math.max(0.8, answer.before));
+  });
+});
+
 describe('what cannot be trained', () => {
   const refused = (status: number, code: string, { status: got, answer }: Answer): string => {
     expect([got, answer.error?.code]).toEqual([status, code]);

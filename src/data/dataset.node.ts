@@ -5,6 +5,7 @@ import { DataError } from '../errors.js';
 import { type Descriptor, parseDescriptor, preprocessingOf } from './descriptor.js';
 import { isPictureName, readFileOrExplain } from './picture.node.js';
 import { type Picture, type Preprocessing, plainPreprocessing, planesOf, preprocess, sizeAfter } from './preprocess.js';
+import { recordSource } from './records.node.js';
 import {
   badData,
   fileSource,
@@ -14,7 +15,6 @@ import {
   npySource,
   pairsSource,
   readLabelTable,
-  recordSource,
   type Source,
   type Tensor,
 } from './sources.node.js';

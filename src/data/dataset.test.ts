@@ -7,6 +7,7 @@ import { PNG } from 'pngjs';
 import { afterAll, describe, expect, it } from 'vitest';
 import { DataError } from '../errors.js';
 import { batches, hashDataset, loadDataset, loadPictures, readPreprocessing } from './dataset.node.js';
+import { recordSource } from './records.node.js';
 
 const folder = mkdtempSync(join(tmpdir(), 'tessera-data-'));
 afterAll(() => rmSync(folder, { recursive: true }));
@@ -52,6 +53,19 @@ describe('loadDataset', () => {
     expect([set.count, set.shape, set.labels, set.names[1]]).toEqual([2, [3, 32, 32], [7, 7], 'ten.bin#1']);
     expect((await set.read(1, 1)).every((value) => value === 1)).toBe(true);
     expect((await loadDataset(hundred)).labels).toEqual([41, 41, 41]);
+  });
+
+  it('reads records that are too large for memory from the disk, in any order', async () => {
+    const size = 3073;
+    const path = put(
+      'large.bin',
+      Uint8Array.from({ length: 2000 * size }, (_, i) => (i % size === 0 ? Math.floor(i / size) % 10 : (i * 7) % 251)),
+    );
+    const [disk, memory] = [await recordSource(path, 'cifar10', 0), await recordSource(path, 'cifar10')];
+    expect(disk.labels).toEqual(memory.labels);
+    for (const index of [1999, 0, 1234]) expect(await disk.item(index)).toEqual(await memory.item(index));
+    const packed = put('packed.bin', gzipSync(new Uint8Array(3073).fill(3)));
+    expect((await recordSource(packed, undefined, 0)).labels).toEqual([3]);
   });
 
   it('reads idx pairs, compressed or not, and finds the labels by name', async () => {

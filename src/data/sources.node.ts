@@ -1,4 +1,4 @@
-// Where pictures come from: files, folders, CIFAR and MNIST records, idx pairs, NumPy arrays. Not here: preprocessing.
+// Where pictures come from: files, folders, idx pairs, NumPy arrays. Not here: CIFAR's records (records.node.ts), preprocessing.
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, relative } from 'node:path';
 import { gunzipSync } from 'node:zlib';
@@ -31,7 +31,8 @@ export interface Tensor {
 /** Most bytes a compressed file may unpack to. */
 const gzipLimitBytes = 2 ** 31;
 
-async function readUnpacked(path: string): Promise<Uint8Array> {
+/** A file's bytes, unpacked where gzip had packed them. */
+export async function readUnpacked(path: string): Promise<Uint8Array> {
   const bytes = await readFileOrExplain(path);
   if (bytes[0] !== 0x1f || bytes[1] !== 0x8b) return bytes;
   try {
@@ -51,59 +52,13 @@ export function fileSource(paths: readonly string[]): Source {
   return { count: paths.length, names: paths.map((path) => basename(path)), item: (index) => readPicture(paths[index] as string) };
 }
 
-interface RecordLayout {
-  readonly labelBytes: number;
-  readonly channels: 1 | 3;
-  readonly side: number;
-}
-
-/** Record formats by name. The label is the last label byte: CIFAR-100's own files have coarse and fine, the fine one counts. */
-const recordLayouts = {
-  cifar10: { labelBytes: 1, channels: 3, side: 32 },
-  cifar100: { labelBytes: 2, channels: 3, side: 32 },
-  digits: { labelBytes: 1, channels: 1, side: 28 },
-} as const satisfies Record<string, RecordLayout>;
-
-/**
- * Fixed-size records: label byte(s), then planes row by row. CIFAR's (3,073 or 3,074 bytes) and 28 × 28 grey ones (785 bytes).
- * @param format as the descriptor says, or undefined to tell it from the length.
- */
-export async function recordSource(path: string, format?: 'cifar10' | 'cifar100'): Promise<Source> {
-  const bytes = await readUnpacked(path);
-  const candidates = format === undefined ? Object.values(recordLayouts) : [recordLayouts[format]];
-  const layout = candidates.find((candidate) => bytes.length > 0 && bytes.length % recordBytes(candidate) === 0);
-  if (layout === undefined) {
-    const sizes = candidates.map(recordBytes).join(' or ');
-    throw badData(
-      path,
-      `its ${bytes.length} bytes are not records of ${sizes} bytes`,
-      'CIFAR binary records are label byte(s) and 3 × 32 × 32 bytes.',
-    );
-  }
-  const size = recordBytes(layout);
-  const count = bytes.length / size;
-  const labels = Array.from({ length: count }, (_, index) => bytes[index * size + layout.labelBytes - 1] as number);
-  return {
-    count,
-    names: numberedNames(path, count),
-    labels,
-    item: async (index) => {
-      const start = index * size + layout.labelBytes;
-      return interleave(bytes.subarray(start, start + size - layout.labelBytes), layout.side, layout.side, layout.channels);
-    },
-  };
-}
-
-function recordBytes({ labelBytes, channels, side }: RecordLayout): number {
-  return labelBytes + channels * side * side;
-}
-
-function numberedNames(path: string, count: number): string[] {
+/** A name for each picture of a file. */
+export function numberedNames(path: string, count: number): string[] {
   return Array.from({ length: count }, (_, index) => `${basename(path)}#${index}`);
 }
 
 /** Planes to samples side by side. */
-function interleave(planes: Uint8Array, height: number, width: number, channels: 1 | 3): Picture {
+export function interleave(planes: Uint8Array, height: number, width: number, channels: 1 | 3): Picture {
   if (channels === 1) return { width, height, channels, pixels: planes };
   const area = height * width;
   const pixels = new Uint8Array(3 * area);
