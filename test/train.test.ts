@@ -93,6 +93,7 @@ describe('tessera finetune', () => {
       '16',
       '--learning-rate',
       '0.05',
+      '--no-distill',
       '--augment',
       'none',
       '-o',
