@@ -160,7 +160,16 @@ export async function openModel(
   const compilerHash = await hashFolder(fileURLToPath(new URL('../model', import.meta.url)));
   const key = createHash('sha256')
     .update(
-      JSON.stringify([compilerHash, onnx.fullHash(), graph.input.shape, spec?.hash, ringOf(options), calibrationHash, extraMarginBits]),
+      JSON.stringify([
+        compilerHash,
+        onnx.fullHash(),
+        graph.input.shape,
+        spec?.hash,
+        ringOf(options),
+        options.truncateEvery,
+        calibrationHash,
+        extraMarginBits,
+      ]),
     )
     .digest('hex');
   const known = options.cache ? await recallModel(key) : undefined;
@@ -186,7 +195,11 @@ async function compileAnew(
   spec: LoadedSpec | undefined,
 ): Promise<StoredModel> {
   const progress = task.output.progress('compiling', 1);
-  const settings = { ringBits: ringOf(options), ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }) };
+  const settings = {
+    ringBits: ringOf(options),
+    ...(options.truncateEvery && { truncateEvery: options.truncateEvery }),
+    ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }),
+  };
   const { program, weights, report } = await compileGraph(compute, graph, { images, count, marginBits: extraMarginBits }, settings);
   progress.end();
   const hash = await programHash(program);

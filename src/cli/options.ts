@@ -20,6 +20,8 @@ export interface ModelOptions extends CommonOptions {
   /** Bits of the ring; by default those the suite prefers. */
   readonly ring?: number;
   readonly suite?: string;
+  /** Linear layers a value comes through between two truncations. */
+  readonly truncateEvery?: number;
   readonly seed: number;
   /** False with --no-cache. */
   readonly cache: boolean;
@@ -88,6 +90,7 @@ export function withCompilation(command: Command, { spec = true } = {}): Command
         ringBits,
       ),
     )
+    .addOption(new Option('--truncate-every <n>', 'truncate only after n linear layers (with --ring 64)').argParser(wholeNumber(1, 3)))
     .addOption(new Option('--seed <n>', 'seed of generated calibration pictures').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
     .option('--no-cache', 'compile anew, and keep nothing');
 }

@@ -13,6 +13,7 @@ import { resampleWeights } from './resample.js';
 import { chooseScales, type Scales } from './scales.js';
 import { simulate } from './simulate.js';
 import type { LayerWindows } from './spec.js';
+import { uniformScales } from './uniform-scales.js';
 import { checkWindowNames, reluWindow, type WindowOptions, windowFrom } from './windows.js';
 
 export interface CompileOptions {
@@ -22,6 +23,8 @@ export interface CompileOptions {
   readonly spec?: LayerPatches;
   /** Comparison windows of a spec, by layer name; layers without one get the exact window of their calibrated range. */
   readonly windows?: LayerWindows;
+  /** Truncates only after so many linear layers, with scales of {@link uniformScales}: in the ring of 64 bits. */
+  readonly truncateEvery?: number;
   /** Bits an activation has less than the most accurate choice (default {@link thriftBits}). */
   readonly thriftBits?: number;
 }
@@ -80,6 +83,12 @@ export async function compileGraph(
   if (!Number.isInteger(ringBits) || ringBits < 16 || (ringBits > 32 && ringBits !== 64)) {
     throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 32, or 64' });
   }
+  if (options.truncateEvery !== undefined && ringBits !== 64)
+    throw new UsageError('only the ring of 64 bits has room for values that are not truncated', {
+      code: 'bad-ring',
+      where: '--truncate-every',
+      hint: 'give --ring 64',
+    });
   const { graph: scores, activation } = splitOutputActivation(simplify(graph));
   const windows = options.windows ?? new Map();
   checkWindowNames(scores, windows);
@@ -88,11 +97,14 @@ export async function compileGraph(
   const ranges = await measureRanges(compute, lowered, calibration);
   checkRanges(lowered, ranges);
   const marginBits = 1 + (calibration.marginBits ?? 0);
-  const scales = chooseScales(lowered, ranges, {
-    ringBits: Math.min(ringBits, longRangeBits),
-    marginBits,
-    thriftBits: options.thriftBits ?? thriftBits,
-  });
+  const scales =
+    options.truncateEvery === undefined
+      ? chooseScales(lowered, ranges, {
+          ringBits: Math.min(ringBits, longRangeBits),
+          marginBits,
+          thriftBits: options.thriftBits ?? thriftBits,
+        })
+      : uniformScales(lowered, ranges, { truncateEvery: options.truncateEvery, marginBits });
   const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits, windows });
   const program: Program = {
     schema: 'tessera/program@1',
@@ -271,7 +283,8 @@ function reluStep(
 ): Step {
   const truncateBits = scales.truncateBits.get(node.name)!;
   const largest = (node.patches ?? []).reduce((m: number, p: Patch) => Math.max(m, p[0] * p[1]), 1);
-  const sums = { truncateBits, scale, greatest: ranges.sums.get(node.name)! * scale, elements: largest === 1 ? 0 : largest };
+  const lowBits = scales.lowBits?.get(node.name) ?? truncateBits;
+  const sums = { truncateBits: lowBits, scale, greatest: ranges.sums.get(node.name)! * scale, elements: largest === 1 ? 0 : largest };
   const window = reluWindow(node.name, sums, options);
   const cap = node.cap === undefined ? {} : { cap: Math.max(1, Math.round((node.cap * scale) / 2 ** truncateBits)) * 2 ** truncateBits };
   return { kind: 'relu', ...common, truncateBits, window, ...cap, ...(node.patches && { patches: node.patches }) };

@@ -15,6 +15,8 @@ export interface Scales {
   readonly scale: ReadonlyMap<ValueId, number>;
   /** Bits dropped, by the name of a relu or truncate node. */
   readonly truncateBits: ReadonlyMap<string, number>;
+  /** Low bits that a relu node's window leaves out, where that is more than what it drops. */
+  readonly lowBits?: ReadonlyMap<string, number>;
 }
 
 export interface ScaleOptions {
@@ -48,7 +50,8 @@ const isLocalFactor = (node: GraphNode): node is ScalingNode => node.kind === 'a
 const startsAnew = ({ kind }: GraphNode): boolean => kind === 'conv' || kind === 'relu' || kind === 'truncate' || kind === 'product';
 
 /** By how much a local step's integer weights enlarge the scale. */
-const localFactor = (node: ScalingNode): number => (node.kind === 'averagepool' ? commonDivisor(node.divisors) : 2 ** resampleBits(node));
+export const localFactor = (node: ScalingNode): number =>
+  node.kind === 'averagepool' ? commonDivisor(node.divisors) : 2 ** resampleBits(node);
 
 /** Factor a value's scale has over that of the sealed or hidden value it comes from by local steps alone. */
 function poolFactors(graph: Graph): ReadonlyMap<ValueId, number> {

@@ -1,5 +1,5 @@
 // Cost of a program before any run, from the operations' own formulas: every byte of every link, and the longest chains.
-import { type Program, stepInputs } from '../model/program.js';
+import { type Program, stepInputs, type TensorId } from '../model/program.js';
 import { controlMessages, offlineStartDepth, onWire } from './control.js';
 import type { CostEnvironment, Depths, Link, MessageSize, RunPhase } from './operation.js';
 import { checkSuite, operationOf, type Suite } from './suite.js';
@@ -47,13 +47,18 @@ function onlineRounds(program: Program, suite: Suite, batch: number): number {
   return Math.max(client, server + 1);
 }
 
-/** Whether a linear layer comes after another: a server that sends D per inference then sends one after it has received for another. */
-function hasLayerAfterLayer(program: Program): boolean {
-  const after = new Set<number>();
+/** Whether a step for which the server sends something offline comes after one for which it receives something: then one waits for the other. */
+function serverSendsLate(program: Program, suite: Suite, batch: number): boolean {
+  const environment = costEnvironment(program, batch);
+  const late = new Set<TensorId>();
   for (const step of program.steps) {
-    const later = stepInputs(step).some((id) => after.has(id));
-    if (later && step.kind === 'linear') return true;
-    if (later || step.kind === 'linear') after.add(step.output);
+    const links = operationOf(suite, step)
+      .messages(step, environment)
+      .filter(({ phase }) => phase === 'offline')
+      .map(({ link }) => link);
+    const after = stepInputs(step).some((id) => late.has(id));
+    if (after && links.includes('server>client')) return true;
+    if (after || links.some((link) => link.endsWith('>server'))) late.add(step.output);
   }
   return false;
 }
@@ -68,6 +73,6 @@ export function estimate(program: Program, suite: Suite, batch = 1): Estimate {
     return { bytes: Object.values(links).reduce((a, b) => a + b, 0), rounds, links };
   };
   // request, number, the parties' material (all of it at once), ready
-  const offlineRounds = offlineStartDepth + 2 + (suite.reusesWeights || !hasLayerAfterLayer(program) ? 0 : 1);
+  const offlineRounds = offlineStartDepth + 2 + (serverSendsLate(program, suite, batch) ? 1 : 0);
   return { offline: phase('offline', offlineRounds), online: phase('online', onlineRounds(program, suite, batch)) };
 }

@@ -5,9 +5,10 @@ import type { Compute, Words } from '../../src/kernel/compute.js';
 import type { ConvGeometry, PoolGeometry } from '../../src/kernel/geometry.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { Program, ProgramWeights, Step } from '../../src/model/program.js';
+import { openLocalSession } from '../../src/party/local.js';
 import { suites } from '../../src/party/session.js';
 import { onWire } from '../../src/protocol/control.js';
-import { allMessages } from '../../src/protocol/estimate.js';
+import { allMessages, estimate } from '../../src/protocol/estimate.js';
 import { plainWords, setWords } from '../../src/ring/words.js';
 import { noWeights, type Received, runSmall, smallProgram } from './harness.js';
 
@@ -199,5 +200,52 @@ describe('truncate', () => {
       }),
       { numRuns: 40 },
     );
+  });
+});
+
+describe.each(Object.keys(suites))('rounds of %s', (suite) => {
+  it('are those of the estimate, where layers come first and where a comparison does', async () => {
+    const sizes = { inputHeight: 8, inputWidth: 8, outputHeight: 8, outputWidth: 8, kernelHeight: 1, kernelWidth: 1 };
+    const rest = { strideY: 1, strideX: 1, dilationY: 1, dilationX: 1, padTop: 0, padLeft: 0, groups: 1 };
+    const geometry: ConvGeometry = { inputChannels: 2, outputChannels: 2, ...sizes, ...rest };
+    const layer = (input: number, output: number, weights: number): Step => ({
+      kind: 'linear',
+      name: `l${output}`,
+      input,
+      output,
+      geometry,
+      weights,
+    });
+    const cut = (input: number, output: number): Step => ({ kind: 'truncate', name: `t${output}`, input, output, truncateBits: 4 });
+    const relu = (input: number, output: number): Step => ({
+      kind: 'relu',
+      name: `r${output}`,
+      input,
+      output,
+      truncateBits: 4,
+      window: { low: 4, high: 16 },
+    });
+    const programs: Step[][] = [
+      [layer(0, 1, 0), cut(1, 2), layer(2, 3, 1), relu(3, 4), layer(4, 5, 2)],
+      [relu(0, 1), layer(1, 2, 0), { kind: 'add', name: 'a', inputs: [2, 0], factors: [1, 16], output: 3 }, relu(3, 4)],
+      [cut(0, 1), layer(1, 2, 0), cut(2, 3)],
+    ];
+    const { defaultRingBits } = suites[suite]!;
+    for (const steps of programs) {
+      const layers = steps
+        .filter((step) => step.kind === 'linear')
+        .map(() => ({ weights: wordsOf([1, 2, 3, 4], defaultRingBits), bias: wordsOf([0, 0], defaultRingBits) }));
+      const program = smallProgram(
+        [2, 8, 8],
+        steps,
+        steps.map(() => [2, 8, 8]),
+        defaultRingBits,
+      );
+      const local = await openLocalSession({ compute, program, weights: { layers }, suite });
+      const { report } = await local.client.infer(new Float32Array(128).fill(100));
+      await local.close();
+      const { offline, online } = estimate(program, suites[suite]!);
+      expect(report.rounds).toEqual({ offline: offline.rounds, online: online.rounds });
+    }
   });
 });
