@@ -1,4 +1,5 @@
 // Networks built by name for training from scratch.
+import { createSequence } from '../data/generated.js';
 import type { ConvGeometry } from '../kernel/geometry.js';
 import type { AveragePoolNode, ConvNode, MaxPoolNode, ReluNode, ValueId, ViewNode } from '../model/graph.js';
 import type { BatchNormNode, TrainNetwork, TrainNode } from './network.js';
@@ -48,15 +49,9 @@ interface Builder {
   network(output: Value): TrainNetwork;
 }
 
-/** Normal numbers from a seed: a Weyl sequence through a 32-bit finaliser, two at a time by Box and Muller. */
-export function createNormals(seed: number): () => number {
-  let state = seed >>> 0;
-  const uniform = (): number => {
-    state = (state + 0x9e3779b9) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 16), 0x85ebca6b);
-    mixed = Math.imul(mixed ^ (mixed >>> 13), 0xc2b2ae35);
-    return ((mixed ^ (mixed >>> 16)) >>> 0) / 2 ** 32;
-  };
+/** Normal numbers from a seed, by Box and Muller. */
+function createNormals(seed: number): () => number {
+  const uniform = createSequence(seed);
   return () => Math.sqrt(-2 * Math.log(1 - uniform())) * Math.cos(2 * Math.PI * uniform());
 }
 

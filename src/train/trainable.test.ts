@@ -1,14 +1,14 @@
 // Gradients of parameters against differences of the loss, and a network that learns.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { values } from '../../test/networks.js';
+import { coarse, sampleNetwork, shared } from '../../test/training.js';
 import type { Compute } from '../kernel/compute.js';
 import { createCompute } from '../kernel/heap.js';
 import { createNodeCompute } from '../kernel/pool.node.js';
 import { forward } from '../model/forward.js';
-import { type GraphNode, sizeOf } from '../model/graph.js';
-import type { Patch } from '../model/program.js';
+import { sizeOf } from '../model/graph.js';
 import { buildArchitecture } from './architectures.js';
-import type { BatchNormNode, TrainNetwork, TrainNode } from './network.js';
+import type { TrainNetwork } from './network.js';
 import { createSgd } from './sgd.js';
 import { type LossOptions, openTrainable, type Targets, type Trainable, type TrainableOptions } from './trainable.js';
 
@@ -17,87 +17,6 @@ beforeAll(async () => {
   compute = await createNodeCompute({ threads: 2 });
 });
 afterAll(() => compute.close());
-
-type Shape = readonly [number, number, number];
-
-function conv(name: string, input: string, from: Shape, to: Shape, kernel: number, stride: number, groups = 1, dilation = 1): GraphNode {
-  const [[inputChannels, inputHeight, inputWidth], [outputChannels, outputHeight, outputWidth]] = [from, to];
-  const pad = (kernel >> 1) * dilation;
-  const window = { kernelHeight: kernel, kernelWidth: kernel, strideY: stride, strideX: stride, dilationY: dilation, dilationX: dilation };
-  const maps = { inputChannels, inputHeight, inputWidth, outputChannels, outputHeight, outputWidth };
-  const size = inputChannels * kernel;
-  const weights = values((outputChannels * inputChannels * kernel * kernel) / groups, name.length + inputChannels).map(
-    (w) => w / Math.sqrt(size),
-  );
-  const geometry = { ...maps, ...window, padTop: pad, padLeft: pad, groups };
-  const bias = values(outputChannels, outputChannels).map((v) => v / 4);
-  return { kind: 'conv', name, inputs: [input], output: name, shape: to, geometry, weights, bias };
-}
-
-function batchNorm(name: string, input: string, shape: Shape): BatchNormNode {
-  const drawn = (seed: number, from: number): Float32Array => values(shape[0], seed).map((v) => from + v / 2);
-  const numbers = { gamma: drawn(1, 1), beta: drawn(2, 0), mean: drawn(3, 0), variance: drawn(4, 1), epsilon: 1e-5, momentum: 0.1 };
-  return { kind: 'batchnorm', name, inputs: [input], output: name, shape, ...numbers };
-}
-
-const shared: readonly Patch[] = [
-  [2, 2],
-  [1, 3],
-  [0, 1],
-  [1, 1],
-];
-
-/** Few comparisons, and those of sums of many numbers: a small step changes none. */
-const coarse: readonly Patch[] = [
-  [8, 8],
-  [5, 8],
-  [0, 1],
-  [1, 0],
-];
-
-/** Every kind of node, with forks, a value read twice, groups, a depthwise layer, strides and dilation. */
-function sampleNetwork(patches?: readonly Patch[]): TrainNetwork {
-  const wide: Shape = [4, 8, 8];
-  const low: Shape = [4, 4, 4];
-  const pool = { kernelHeight: 2, kernelWidth: 2, strideY: 2, strideX: 2, dilationY: 1, dilationX: 1, padTop: 0, padLeft: 0 };
-  const poolOf = (channels: number, size: number) => ({
-    ...pool,
-    channels,
-    ...{ inputHeight: size, inputWidth: size, outputHeight: size / 2, outputWidth: size / 2 },
-  });
-  const one = <T extends TrainNode['kind']>(kind: T, name: string, input: string, shape: readonly number[]) => ({
-    ...{ kind, name, inputs: [input], output: name, shape },
-  });
-  const nodes: TrainNode[] = [
-    conv('c0', 'x', [2, 8, 8], wide, 3, 1),
-    batchNorm('b0', 'c0', wide),
-    { ...one('relu', 'r0', 'b0', wide), cap: 1.2, ...(patches && { patches }) },
-    conv('c1', 'r0', wide, wide, 3, 1, 4),
-    { ...one('prelu', 'p1', 'c1', wide), slopes: Float32Array.of(0.1, 0.3, -0.2, 0.5), ...(patches && { patches }) },
-    { ...one('add', 'a1', 'p1', wide), inputs: ['p1', 'r0', 'r0'], factors: [1, -1, 1] },
-    { ...one('maxpool', 'm1', 'a1', low), geometry: poolOf(4, 8) },
-    conv('c2', 'a1', wide, low, 3, 2, 2),
-    batchNorm('b2', 'c2', low),
-    { ...one('add', 'a2', 'b2', low), inputs: ['b2', 'm1'], factors: [1, 1] },
-    one('relu', 'r2', 'a2', low),
-    { ...one('concat', 'j2', 'r2', [8, 4, 4]), inputs: ['r2', 'm1'], axis: 0 },
-    { ...one('affine', 'f2', 'j2', [8, 4, 4]), multiplier: values(8, 3), offset: values(8, 4) },
-    conv('c3', 'f2', [8, 4, 4], [6, 4, 4], 3, 1, 1, 2),
-    {
-      ...one('view', 'v3', 'c3', [6, 4, 4]),
-      inputShape: [6, 4, 4],
-      axes: [
-        { axis: 0, start: 0, step: 1, size: 6 },
-        { axis: 1, start: -1, step: 1, size: 4 },
-        { axis: 2, start: 3, step: -1, size: 4 },
-      ],
-    },
-    one('truncate', 't3', 'v3', [6, 4, 4]),
-    { ...one('averagepool', 'g3', 't3', [6, 2, 2]), geometry: poolOf(6, 4), divisors: [3] },
-    conv('c4', 'g3', [6, 2, 2], [5, 2, 2], 1, 1),
-  ];
-  return { input: { id: 'x', shape: [2, 8, 8] }, output: 'c4', nodes };
-}
 
 const count = 6;
 const images = values(count * 2 * 8 * 8, 11);
@@ -134,13 +53,6 @@ async function withTrainable(network: TrainNetwork, options: TrainableOptions, u
   await use(trainable);
   trainable.close();
   expect(compute.memory.usedBytes).toBe(0);
-}
-
-/** As withTrainable, while another is open. */
-async function withAnother(network: TrainNetwork, options: TrainableOptions, use: (t: Trainable) => Promise<void>): Promise<void> {
-  const trainable = await openTrainable(compute, network, options);
-  await use(trainable);
-  trainable.close();
 }
 
 describe('gradients of parameters are those of differences', () => {
@@ -212,76 +124,6 @@ describe('a trainable network', () => {
       await expect(t.learn(images, count, {}, {})).rejects.toThrow('needs labels');
       await expect(t.learn(images, count, {}, { distillation: { weight: 1, temperature: 2 } })).rejects.toThrow('teacher');
     }));
-});
-
-describe('noise', () => {
-  const options = { noise: { ringBits: 20, ignoredBits: 2 }, seed: 4 };
-  const learnTwice = async (t: Trainable): Promise<number[]> => {
-    const losses: number[] = [];
-    for (let i = 0; i < 2; i++) losses.push((await t.learn(images, count, { labels }, { ignoreLabel: 255 })).loss);
-    return losses;
-  };
-
-  it('changes the loss a little, differently from step to step and the same way for a seed', async () => {
-    let exact = 0;
-    await withTrainable(sampleNetwork(shared), {}, async (t) => {
-      [exact] = (await learnTwice(t)) as [number];
-    });
-    const found: number[][] = [];
-    for (const seed of [4, 4, 5]) {
-      await withTrainable(sampleNetwork(shared), { ...options, seed }, async (t) => {
-        found.push(await learnTwice(t));
-      });
-    }
-    expect(found[1]).toEqual(found[0]);
-    expect(found[2]![1]).not.toBe(found[0]![1]);
-    expect(found[0]![0]).not.toBe(found[0]![1]);
-    for (const loss of found.flat()) expect(Math.abs(loss - exact)).toBeLessThan(0.1 * exact);
-  });
-
-  it('is that of the ring: the coarser, the fewer bits', async () => {
-    const errors: number[] = [];
-    for (const ringBits of [16, 20, 26]) {
-      await withTrainable(sampleNetwork(), { batchNorm: 'frozen' }, async (plain) => {
-        const expected = plain.toGraph();
-        await withAnother(sampleNetwork(), { batchNorm: 'frozen', noise: { ringBits, truncation: false } }, async (t) => {
-          const { loss } = await t.learn(images, count, { labels }, { ignoreLabel: 255 });
-          const { loss: exact } = await plain.learn(images, count, { labels }, { ignoreLabel: 255 });
-          errors.push(Math.abs(loss - exact));
-          expect(t.toGraph()).toEqual(expected);
-        });
-      });
-    }
-    expect(errors[0]).toBeGreaterThan(errors[1]!);
-    expect(errors[1]).toBeGreaterThan(errors[2]!);
-    expect(errors[2]).toBeLessThan(1e-2);
-  });
-
-  it('leaves scores exact, and learning with it goes on from a checkpoint as without a break', async () => {
-    const run = async (t: Trainable, steps: number): Promise<void> => {
-      const sgd = createSgd(compute, t.parameters, { momentum: 0, nesterov: false, weightDecay: 0 });
-      for (let i = 0; i < steps; i++) {
-        await t.learn(images, count, { labels }, { ignoreLabel: 255 });
-        await sgd.step(0.01);
-      }
-      sgd.close();
-    };
-    await withTrainable(sampleNetwork(), options, async (whole) => {
-      await run(whole, 3);
-      const scores = await whole.predict(images, count);
-      const expected = await forward(compute, whole.toGraph(), images, count);
-      expect(Math.max(...scores.map((v, i) => Math.abs(v - expected[i]!)))).toBeLessThan(1e-4);
-      await withAnother(sampleNetwork(), options, async (first) => {
-        await run(first, 1);
-        await withAnother(sampleNetwork(), options, async (second) => {
-          const arrays = (t: Trainable) => [...t.parameters, ...t.states];
-          for (const [i, { values: to }] of arrays(second).entries()) to.set(arrays(first)[i]!.values);
-          await run(second, 2);
-          expect(second.toGraph()).toEqual(whole.toGraph());
-        });
-      });
-    });
-  });
 });
 
 describe.each([
