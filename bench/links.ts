@@ -1,0 +1,91 @@
+// tessera bench links: ResNet-20 as a function of a link's rate, of its round trip, and of the share of comparisons that are left: seconds by
+// three processes over imitated links.
+
+import type { StoredModel } from '../src/cli/model-folder.js';
+import type { Patch } from '../src/model/program.js';
+import { suites } from '../src/party/session.js';
+import type { NetworkProfile } from '../src/wire/profiles.js';
+import { type BenchOptions, type BenchRow, benchOptions, median, printRows, withParties } from './_parties.js';
+import { compileResnet20 } from './_resnet20.js';
+
+const defaults = { runs: 5, suites: ['masked', 'securenn'] };
+
+/** Rates in Mb/s at a round trip of 20 ms, round trips in ms at 1 Gb/s. */
+const ratesMegabits = [10, 30, 100, 300, 1000, 10_000];
+const roundTripsMilliseconds = [0.1, 1, 10, 30, 100, 200];
+const fixed = { megabits: 1000, milliseconds: 20 };
+
+/** Patches everywhere, from all comparisons to 3 %. */
+const patches: readonly Patch[] = [
+  [1, 1],
+  [1, 2],
+  [2, 2],
+  [2, 4],
+  [4, 4],
+  [4, 8],
+];
+
+interface Row extends BenchRow {
+  /** What is varied, and its value: Mb/s, ms, or the share of comparisons. */
+  readonly along: 'rate' | 'round trip' | 'comparisons';
+  readonly value: number;
+}
+
+const speed = (megabits: number, milliseconds: number): NetworkProfile => ({
+  bytesPerSecond: (megabits * 1e6) / 8,
+  roundTripSeconds: milliseconds / 1e3,
+});
+
+async function measure(
+  model: StoredModel,
+  suite: string,
+  network: NetworkProfile,
+  options: BenchOptions,
+): Promise<Pick<Row, 'offline' | 'online' | 'ringBits' | 'runs'>> {
+  const runs = options.runs ?? defaults.runs;
+  const { program } = model.compiled;
+  const image = new Float32Array(program.tensors[program.input]!.shape.reduce((a, b) => a * b, 1));
+  const { outcomes, traffic } = await withParties(model, { ...options, suite, network }, async (session) => {
+    const outcomes = [];
+    for (let i = 0; i < runs + 1; i++) outcomes.push(await session.infer(image, 1));
+    return { outcomes: outcomes.slice(1), traffic: await session.traffic() };
+  });
+  const phase = (which: 'offline' | 'online') => ({
+    seconds: median(outcomes.map((outcome) => outcome.seconds[which])),
+    bytes: Object.values(traffic[which]).reduce((a, b) => a + b, 0) / (runs + 1),
+    rounds: outcomes[0]!.rounds[which],
+  });
+  return { ringBits: program.ringBits, runs, offline: phase('offline'), online: phase('online') };
+}
+
+const options = benchOptions();
+const wanted = (along: Row['along']): boolean => along.includes(options.match ?? '');
+const rows: Row[] = [];
+for (const suite of options.suites ?? defaults.suites) {
+  for (const patch of patches) {
+    const share = 1 / (patch[0] * patch[1]);
+    const model = await compileResnet20(share === 1 ? undefined : patch);
+    if (suites[suite]?.refuses(model.compiled.program) !== undefined) continue;
+    const name = `ResNet-20, ${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+    const add = async (along: Row['along'], value: number, megabits: number, milliseconds: number) => {
+      if (!wanted(along)) return;
+      const network = `${megabits}Mbit,${milliseconds}ms`;
+      rows.push({ case: name, suite, network, along, value, ...(await measure(model, suite, speed(megabits, milliseconds), options)) });
+    };
+    await add('comparisons', share, fixed.megabits, fixed.milliseconds);
+    // All comparisons and an eighth of them, along both axes.
+    if (share !== 1 && share !== 0.125) continue;
+    for (const megabits of ratesMegabits) await add('rate', megabits, megabits, fixed.milliseconds);
+    for (const milliseconds of roundTripsMilliseconds) await add('round trip', milliseconds, fixed.megabits, milliseconds);
+  }
+}
+printRows(rows, options, {
+  along: (row) => row.along,
+  network: (row) => row.network,
+  case: (row) => row.case,
+  suite: (row) => row.suite,
+  'offline s': (row) => row.offline.seconds.toFixed(3),
+  'online s': (row) => row.online.seconds.toFixed(3),
+  'MB in all': (row) => ((row.offline.bytes + row.online.bytes) / 1e6).toFixed(2),
+  runs: (row) => String(row.runs),
+});
