@@ -42,6 +42,8 @@ export interface BenchOptions {
   readonly networks?: readonly string[];
   /** Part of the names of cases. */
   readonly match?: string;
+  /** Folder to write plots to. */
+  readonly plots?: string;
   /** Peers to measure, NAME=DIR. */
   readonly against?: readonly string[];
 }
@@ -57,6 +59,7 @@ export function benchOptions(): BenchOptions {
       suite: text,
       network: text,
       case: text,
+      plots: text,
       json: { type: 'boolean', default: false },
       against: { type: 'string', multiple: true },
     },
@@ -71,6 +74,7 @@ export function benchOptions(): BenchOptions {
     // A rate and a round trip have a comma between them: several networks are set apart by blanks.
     networks: values.network?.trim().split(/\s+/),
     match: values.case,
+    plots: values.plots,
     against: values.against,
   };
   const kept = Object.fromEntries(Object.entries(given).filter(([, value]) => value !== undefined));

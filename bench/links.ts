@@ -1,7 +1,11 @@
 // tessera bench links: ResNet-20 as a function of a link's rate, of its round trip, and of the share of comparisons that are left: seconds by
 // three processes over imitated links.
 
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeWhole } from '../src/cli/files.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
+import { linePlot } from '../src/cli/report/plots.js';
 import type { Patch } from '../src/model/program.js';
 import { suites } from '../src/party/session.js';
 import type { NetworkProfile } from '../src/wire/profiles.js';
@@ -58,6 +62,31 @@ async function measure(
   return { ringBits: program.ringBits, runs, offline: phase('offline'), online: phase('online') };
 }
 
+const axes = {
+  rate: { file: 'seconds-by-rate', label: 'rate of each link (Mb/s), at a round trip of 20 ms', scale: 'log' },
+  'round trip': { file: 'seconds-by-round-trip', label: 'round trip of each link (ms), at 1 Gb/s', scale: 'log' },
+  comparisons: { file: 'seconds-by-comparisons', label: 'share of comparisons left, at 1 Gb/s and 20 ms', scale: 'log' },
+} as const;
+
+/** One plot for each quantity that is varied: seconds of one image, both phases. */
+async function drawAll(rows: readonly Row[], folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const along of Object.keys(axes) as Row['along'][]) {
+    const own = rows.filter((row) => row.along === along);
+    if (own.length === 0) continue;
+    const nameOf = (row: Row): string => (along === 'comparisons' ? row.suite : `${row.suite}, ${row.case.replace('ResNet-20, ', '')}`);
+    const series = [...new Set(own.map(nameOf))].map((name) => ({
+      name,
+      points: own.filter((row) => nameOf(row) === name).map((row) => [row.value, row.offline.seconds + row.online.seconds] as const),
+    }));
+    const { file, ...x } = axes[along];
+    const title = `Seconds of one image of ResNet-20, by ${along}`;
+    const description = `${series.length} lines: ${series.map(({ name }) => name).join('; ')}. The numbers are in the table beside it.`;
+    const y = { label: 'seconds, offline and online', scale: 'log' } as const;
+    await writeWhole(join(folder, `${file}.svg`), await linePlot({ title, description, x, y, series }));
+  }
+}
+
 const options = benchOptions();
 const wanted = (along: Row['along']): boolean => along.includes(options.match ?? '');
 const rows: Row[] = [];
@@ -66,7 +95,7 @@ for (const suite of options.suites ?? defaults.suites) {
     const share = 1 / (patch[0] * patch[1]);
     const model = await compileResnet20(share === 1 ? undefined : patch);
     if (suites[suite]?.refuses(model.compiled.program) !== undefined) continue;
-    const name = `ResNet-20, ${(100 * share).toFixed(share < 0.1 ? 1 : 0)} %`;
+    const name = `ResNet-20, ${(100 * share).toFixed(share < 0.2 ? 1 : 0)} %`;
     const add = async (along: Row['along'], value: number, megabits: number, milliseconds: number) => {
       if (!wanted(along)) return;
       const network = `${megabits}Mbit,${milliseconds}ms`;
@@ -79,6 +108,7 @@ for (const suite of options.suites ?? defaults.suites) {
     for (const milliseconds of roundTripsMilliseconds) await add('round trip', milliseconds, fixed.megabits, milliseconds);
   }
 }
+if (options.plots !== undefined) await drawAll(rows, options.plots);
 printRows(rows, options, {
   along: (row) => row.along,
   network: (row) => row.network,

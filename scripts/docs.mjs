@@ -1,4 +1,4 @@
-// node scripts/docs.mjs operators | benchmarks [NAME…]      (after npm run build)
+// node scripts/docs.mjs operators | benchmarks [NAME…] [-- flags of tessera bench]      (after npm run build)
 // Writes docs/operators.md from the table of ONNX ops, and docs/benchmarks.md from what the benchmark programs print. Named benchmarks
 // replace their own sections alone, "networks" runs none; without a name all run, which takes some minutes on two cores.
 import { spawnSync } from 'node:child_process';
@@ -28,6 +28,14 @@ output. A DReLU alone is no step of a program: its row is what a ReLU takes more
     'Suites side by side',
     `ResNet-20 for CIFAR-10 with all its comparisons, and with patches of 2 × 4 everywhere, on every network of the table above. A row of the default
 suite says where it loses, and to which.`,
+  ],
+  links: [
+    'Links and comparisons',
+    `ResNet-20 for CIFAR-10 by the rate of the links, by their round trip, and by the share of comparisons that patches leave, in three processes.
+
+![Seconds by rate](plots/seconds-by-rate.svg)
+![Seconds by round trip](plots/seconds-by-round-trip.svg)
+![Seconds by share of comparisons](plots/seconds-by-comparisons.svg)`,
   ],
   estimate: [
     'Predicted seconds',
@@ -94,14 +102,24 @@ async function writeBenchmarks(names) {
 }
 
 function measure(name) {
+  const flags = process.argv.slice(2).includes('--') ? process.argv.slice(process.argv.indexOf('--') + 1) : [];
   console.error(`measuring ${name} …`);
-  const { status, stdout } = spawnSync(process.execPath, [main, 'bench', name], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] });
+  const { status, stdout } = spawnSync(
+    process.execPath,
+    [main, 'bench', name, ...(name === 'links' ? ['--plots', `${docs}/plots`] : []), ...flags],
+    {
+      encoding: 'utf8',
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   if (status !== 0) throw new Error(`bench ${name} ended with status ${status}`);
   const few = process.env.TESSERA_IMAGES === undefined ? '' : `TESSERA_IMAGES=${process.env.TESSERA_IMAGES} `;
-  return `\`${name === 'accuracy' ? few : ''}npm run bench ${name}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
+  return `\`${name === 'accuracy' ? few : ''}npm run bench ${name}${flags.length === 0 ? '' : ` -- ${flags.map((flag) => (flag.includes(' ') ? `"${flag}"` : flag)).join(' ')}`}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
 }
 
-const [what, ...names] = process.argv.slice(2);
+const [what, ...rest] = process.argv.slice(2);
+const bar = rest.includes('--') ? rest.indexOf('--') : rest.length;
+const names = rest.slice(0, bar);
 const unknown = names.find((name) => !(name in sections) && name !== 'networks');
 if (unknown !== undefined) throw new Error(`there is no section ${unknown}: ${Object.keys(sections).join(', ')}`);
 if (what === 'operators') await writeOperators();

@@ -19,6 +19,7 @@ interface BenchFlags extends CommonOptions {
   readonly network?: string;
   readonly ring?: string;
   readonly elements?: string;
+  readonly plots?: string;
   readonly against?: readonly string[];
 }
 
@@ -31,6 +32,7 @@ export function benchCommand(): Command {
     .option('--network <list>', 'networks, with blanks between')
     .option('--ring <list>', 'bits of rings, with commas between')
     .option('--elements <list>', 'numbers of elements, with commas between')
+    .option('--plots <folder>', 'also draw what is a function of something, as SVG')
     .option('--against <name=dir...>', 'measure a peer in the same run: porthos=DIR or mp-spdz=DIR, where DIR has a built copy')
     .action((names: string[], options: BenchFlags) =>
       perform(options, async ({ output, atEnd }) => {
@@ -52,7 +54,7 @@ export function benchCommand(): Command {
 
 /** Runs one program; with --json it prints an array of rows, else its table goes straight to the terminal. */
 function runBenchmark(name: string, options: BenchFlags, atEnd: (end: () => void) => void): Promise<unknown[]> {
-  const given = (['runs', 'case', 'suite', 'network', 'ring', 'elements'] as const).flatMap((flag) =>
+  const given = (['runs', 'case', 'suite', 'network', 'ring', 'elements', 'plots'] as const).flatMap((flag) =>
     options[flag] === undefined ? [] : [`--${flag}=${options[flag]}`],
   );
   const peers = (options.against ?? []).map((peer) => `--against=${peer}`);
