@@ -1,46 +1,23 @@
 // tessera distort: measures what every patch on every channel does to the output, and writes the distortion file.
-import { rm } from 'node:fs/promises';
 import { type Command, Option } from 'commander';
 import { type CandidateKind, candidateKinds } from '../../block/candidates.js';
-import {
-  distortionOf,
-  type Measurement,
-  type MeasuringPlace,
-  type Meter,
-  measuringPlaces,
-  planMeasurement,
-  type SampleBatch,
-} from '../../block/distort.js';
-import { openExact } from '../../block/distort-exact.js';
-import { openLinear, openLoss } from '../../block/distort-linear.js';
-import { measureFlips } from '../../block/distort-windows.js';
-import { type FlipDistortion, writeDistortion } from '../../block/distortion-file.js';
-import type { Dataset } from '../../data/dataset.node.js';
-import { createSequence } from '../../data/generated.js';
-import { DataError, UsageError } from '../../errors.js';
-import type { Compute } from '../../kernel/compute.js';
+import { type MeasuringPlace, measuringPlaces, planMeasurement } from '../../block/distort.js';
+import { UsageError } from '../../errors.js';
 import { simplify } from '../../model/passes/simplify.js';
 import { openCompute } from '../compute.js';
 import { type CheckOptions, type Checks, checkDistortion, checkPictures, describeChecks } from '../distortion-checks.js';
-import { writeWhole } from '../files.js';
 import { formatCount, formatSeconds } from '../format.js';
+import { type MeasuringOptions, measureInto, readPictures } from '../measuring.js';
 import { findModel, inputShapeOf } from '../model.js';
 import { type CommonOptions, createCommand, wholeNumber, withPictures } from '../options.js';
 import { checkShape, openPictures, type PictureOptions } from '../pictures.js';
 import { readSpec } from '../spec.js';
 import { perform, type Task } from '../task.js';
-import { readUnfinished, type Unfinished, writeUnfinished } from '../unfinished.js';
-import { packageVersion } from '../version.js';
 
-interface DistortOptions extends CommonOptions, PictureOptions, CheckOptions {
-  readonly method: 'linear' | 'exact' | 'loss';
-  readonly samples: number;
-  readonly probes: number;
+interface DistortOptions extends CommonOptions, PictureOptions, CheckOptions, MeasuringOptions {
   readonly seed: number;
   readonly candidates: CandidateKind;
-  readonly at: MeasuringPlace;
   readonly spec?: string;
-  readonly windows: boolean;
   readonly output: string;
 }
 
@@ -57,9 +34,6 @@ interface Distorted extends Checks {
   /** Pictures that an unfinished run had measured. */
   readonly resumed: number;
 }
-
-/** What was measured is kept so often: a killed run loses no more. */
-const keepSeconds = 2;
 
 export function distortCommand(): Command {
   const command = createCommand(
@@ -119,28 +93,12 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
   const { dataset } = pictures;
   const graph = onnx.readGraph(inputShapeOf(onnx, pictures));
   checkShape(dataset, graph.input.shape);
-  const sample = drawSample(dataset, options, path);
   const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
   const under = spec === undefined ? {} : { under: spec.patches };
   const measurement = planMeasurement(simplify(graph), { kind: options.candidates, at: options.at, ...under });
   const compute = await openCompute(task, options.threads);
-  const meter = await openMeter(compute, measurement, options);
-  const probes = options.method === 'linear' ? options.probes : 0;
-  const { method, seed, at } = options;
-  const about = { at, ...(spec === undefined ? {} : { under: spec.hash }), version: packageVersion() };
-  const made = { model: onnx.hash, method, samples: sample.length, probes, seed, ...about };
-  const names = sample.map((index) => dataset.names[index]);
-  const key = JSON.stringify([made, onnx.fullHash(), measurement.patches, options.data, names, dataset.preprocessing, meter.batch]);
-  const size = measurement.rows * measurement.patches.length;
-  const unfinished = await readUnfinished(options.output, key, size);
-  if (unfinished.done > 0) task.output.note(`${formatCount(unfinished.done)} pictures were measured before; going on from there.`);
-  const start = performance.now();
-  const sums = await measureAll({ meter, dataset, sample, task }, unfinished, (state) => writeUnfinished(options.output, key, state));
-  const seconds = (performance.now() - start) / 1000;
-  const flips = options.windows ? { flips: await measureSigns({ compute, measurement, dataset, sample, task }, options) } : {};
-  const distortion = { ...distortionOf(measurement, meter, sums, made), ...flips };
-  await writeWhole(options.output, writeDistortion(distortion));
-  await rm(`${options.output}.unfinished`, { force: true });
+  const work = { onnx, measurement, dataset, data: options.data, ...(spec === undefined ? {} : { under: spec.hash }) };
+  const { distortion, sample, seconds, resumed } = await measureInto(options.output, work, options, compute, task);
   const checked = sample.slice(0, checkPictures);
   const wanted = options.additivity !== undefined || options.compare !== undefined;
   const images = wanted ? await readPictures(dataset, checked) : new Float32Array(0);
@@ -154,7 +112,7 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
     method: options.method,
     at: options.at,
     layers: measurement.layers.length,
-    resumed: unfinished.done,
+    resumed,
     ...checks,
   };
 }
@@ -172,106 +130,6 @@ function checkMethod({ method, at, additivity, compare, spec, windows }: Distort
   if (additivity === undefined && compare === undefined) return;
   const where = additivity === undefined ? '--compare' : '--additivity';
   throw new UsageError('changes of a loss have signs, and are not compared with distortions', { code: 'usage', where, hint });
-}
-
-function openMeter(compute: Compute, measurement: Measurement, { method, probes, seed }: DistortOptions): Promise<Meter> {
-  if (method === 'exact') return openExact(compute, measurement);
-  return method === 'loss' ? openLoss(compute, measurement) : openLinear(compute, measurement, { probes, seed });
-}
-
-/** Which pictures to measure with: all, or as many as asked for, drawn without repeats, in order (folders are sorted by class). */
-function drawSample(dataset: Dataset, { samples, seed, method }: DistortOptions, path: string): readonly number[] {
-  if (method === 'loss' && dataset.labels === undefined && dataset.annotation === undefined) {
-    const hint = 'Give a folder with labels or a dataset descriptor, or use --method linear.';
-    throw new DataError('the pictures have no labels, which the change of the loss needs', { code: 'no-labels', where: path, hint });
-  }
-  const all = Array.from({ length: dataset.count }, (_, i) => i);
-  const random = createSequence(seed);
-  const count = Math.min(samples, all.length);
-  for (let i = 0; i < count; i++) {
-    const j = i + Math.floor(random() * (all.length - i));
-    [all[i], all[j]] = [all[j]!, all[i]!];
-  }
-  return all.slice(0, count).sort((a, b) => a - b);
-}
-
-interface Work {
-  readonly meter: Meter;
-  readonly dataset: Dataset;
-  readonly sample: readonly number[];
-  readonly task: Task;
-}
-
-/** Measures what is left of the sample. State is kept at once, so that a place that cannot be written to is found out before the work. */
-async function measureAll(
-  { meter, dataset, sample, task }: Work,
-  { done, sums }: Unfinished,
-  keep: (state: Unfinished) => Promise<void>,
-): Promise<Float64Array> {
-  await keep({ done, sums });
-  const progress = task.output.progress('measuring', sample.length);
-  let kept = Number.NEGATIVE_INFINITY;
-  try {
-    for (let first = done; first < sample.length; first += meter.batch) {
-      task.signal.throwIfAborted();
-      const chosen = sample.slice(first, first + meter.batch);
-      const images = await readPictures(dataset, chosen);
-      await meter.add({ images, count: chosen.length, first, ...(await truthOf(dataset, chosen, meter)) }, sums);
-      progress.update(first + chosen.length);
-      if (performance.now() - kept < keepSeconds * 1000) continue;
-      await keep({ done: first + chosen.length, sums });
-      kept = performance.now();
-    }
-  } finally {
-    progress.end();
-    meter.close();
-  }
-  return sums;
-}
-
-/** Pictures that wrong signs are measured on: their effects vary less than those of patches. */
-const signPictures = 128;
-
-/** What wrong signs near zero do, measured on pictures spread over the sample. Short beside the rest, so that nothing is kept on the way. */
-async function measureSigns(
-  { compute, measurement, dataset, sample, task }: Omit<Work, 'meter'> & { readonly compute: Compute; readonly measurement: Measurement },
-  { probes, seed }: DistortOptions,
-): Promise<FlipDistortion> {
-  const step = Math.max(1, sample.length / signPictures);
-  const chosen = Array.from({ length: Math.min(signPictures, sample.length) }, (_, i) => sample[Math.floor(i * step)]!);
-  const progress = task.output.progress('measuring signs', chosen.length);
-  const images = await readPictures(dataset, chosen);
-  const watch = { signal: task.signal, progress: (pictures: number) => progress.update(pictures) };
-  const flips = await measureFlips(compute, measurement, images, chosen.length, { probes: Math.max(1, probes), seed, ...watch });
-  progress.end();
-  return flips;
-}
-
-async function readPictures(dataset: Dataset, chosen: readonly number[]): Promise<Float32Array> {
-  const images = await Promise.all(chosen.map((index) => dataset.read(index, 1)));
-  const joined = new Float32Array(images.reduce((sum, image) => sum + image.length, 0));
-  images.forEach((image, i) => {
-    joined.set(image, i * image.length);
-  });
-  return joined;
-}
-
-/** Classes of pictures or, where they are annotated, of their pixels. */
-async function truthOf(
-  dataset: Dataset,
-  chosen: readonly number[],
-  { labelsEach }: Meter,
-): Promise<Pick<SampleBatch, 'labels' | 'ignore'>> {
-  if (labelsEach === undefined) return {};
-  const { annotation, ignore } = dataset;
-  const maps = annotation === undefined ? undefined : await Promise.all(chosen.map((index) => annotation(index)));
-  const labels = maps === undefined ? chosen.map((index) => dataset.labels![index]!) : maps.flatMap((map) => Array.from(map));
-  if (labels.length === chosen.length * labelsEach) return { labels, ...(ignore === undefined ? {} : { ignore }) };
-  throw new DataError(`a picture has ${labels.length / chosen.length} labels, the network gives ${labelsEach} positions a class`, {
-    code: 'wrong-labels',
-    where: dataset.names[chosen[0]!] ?? 'labels',
-    hint: 'Annotations have the size of the map of scores; --method linear needs none.',
-  });
 }
 
 function describe({ channels, candidates, samples, seconds, file, method, at, layers, ...checks }: Distorted): string {

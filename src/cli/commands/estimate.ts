@@ -1,32 +1,16 @@
 // tessera estimate: every byte of every link, and the seconds, before any run.
 import type { Command } from 'commander';
 import { Option } from 'commander';
-import type { Program } from '../../model/program.js';
 import { suites } from '../../party/session.js';
-import { estimate, type PhaseCost } from '../../protocol/estimate.js';
-import { type MachineRates, predictSeconds } from '../../protocol/timing.js';
-import { networkProfiles } from '../../wire/profiles.js';
+import type { PhaseCost } from '../../protocol/estimate.js';
 import { openCompute } from '../compute.js';
+import { estimateSuite, type SuiteEstimate } from '../estimating.js';
 import { formatBytes, formatSeconds, formatTable } from '../format.js';
 import { openMachine } from '../machine.js';
 import { findModel, openModel } from '../model.js';
 import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures } from '../options.js';
 import { openPictures } from '../pictures.js';
 import { perform } from '../task.js';
-
-type Seconds = Readonly<Record<string, number>>;
-
-/** Seconds by network, on machines like this one. */
-interface PhaseEstimate extends PhaseCost {
-  readonly seconds: Seconds;
-}
-
-interface SuiteEstimate {
-  readonly offline: PhaseEstimate;
-  readonly online: PhaseEstimate;
-  /** Of both phases. */
-  readonly seconds: Seconds;
-}
 
 export function estimateCommand(): Command {
   const example = 'tessera estimate models/cifar10-resnet20.onnx';
@@ -51,20 +35,6 @@ export function estimateCommand(): Command {
         task.output.result(report, () => costs.map(([name, cost]) => describe(name, cost)).join('\n\n'));
       }),
     );
-}
-
-function estimateSuite(program: Program, name: string, batch: number, machine: MachineRates): SuiteEstimate {
-  const suite = suites[name]!;
-  const cost = estimate(program, suite, batch);
-  const networks = Object.entries(networkProfiles);
-  const predicted = networks.map(([profile, network]) => [profile, predictSeconds(program, suite, batch, network, machine)] as const);
-  const seconds = (of: (each: { offline: number; online: number }) => number): Seconds =>
-    Object.fromEntries(predicted.map(([profile, each]) => [profile, of(each)]));
-  return {
-    offline: { ...cost.offline, seconds: seconds(({ offline }) => offline) },
-    online: { ...cost.online, seconds: seconds(({ online }) => online) },
-    seconds: seconds(({ offline, online }) => offline + online),
-  };
 }
 
 function describe(name: string, { offline, online, seconds }: SuiteEstimate): string {

@@ -2,8 +2,6 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { batches } from '../../data/dataset.node.js';
-import { DataError } from '../../errors.js';
-import { argmax, createConfusion, isInTop, rowOf, sharedLabels } from '../answers.js';
 import { openCompute } from '../compute.js';
 import { formatCount, formatSeconds, formatShare } from '../format.js';
 import { findModel, type OpenModel, openModel } from '../model.js';
@@ -11,6 +9,7 @@ import { createCommand, withCompilation, withPictures } from '../options.js';
 import { openPictures, type Pictures } from '../pictures.js';
 import { eachAnswer } from '../private-run.js';
 import { activated } from '../run-report.js';
+import { createScores, type Score } from '../scores.js';
 import { openLocal } from '../sessions.js';
 import { perform, type Task } from '../task.js';
 import { type PartyOptions, withParties } from './run.js';
@@ -19,13 +18,9 @@ interface EvaluateOptions extends PartyOptions {
   readonly precision: 'float' | 'fixed' | 'secure';
 }
 
-interface Evaluation {
+/** Agreement is with float (compiled models: with fixed point). */
+interface Evaluation extends Score {
   readonly images: number;
-  readonly top1?: number;
-  readonly top5?: number;
-  readonly miou?: number;
-  /** Share of pictures, or of pixels, with the same label as in float (compiled models: as in fixed point). */
-  readonly agreement: number;
   /** Evaluated values that left their range, from the fixed-point simulation; absent for float. */
   readonly clipped?: number;
   readonly seconds: number;
@@ -79,61 +74,6 @@ async function evaluate(model: OpenModel, pictures: Pictures, options: EvaluateO
   }
   const seconds = (performance.now() - start) / 1000;
   return { images: dataset.count, ...scores.result(), ...(options.precision === 'float' ? {} : { clipped }), seconds };
-}
-
-interface Scores {
-  add(from: number, count: number, outputs: Float32Array, plaintext: Float32Array): Promise<void>;
-  result(): Pick<Evaluation, 'top1' | 'top5' | 'miou' | 'agreement'>;
-}
-
-/** Counts right answers; for pictures with annotations, pixels. */
-function createScores({ dataset, classes }: Pictures): Scores {
-  const { labels, annotation, ignore } = dataset;
-  if (labels === undefined && annotation === undefined) {
-    const hint = 'Give a folder with labels, or a dataset descriptor.';
-    throw new DataError('the pictures have no labels to evaluate against', { code: 'no-labels', where: dataset.names[0] ?? 'data', hint });
-  }
-  const confusion = annotation === undefined ? undefined : createConfusion(classes?.length ?? 256);
-  let first = 0;
-  let five = 0;
-  let same = 0;
-  let seen = 0;
-  let outputs = 0;
-  return {
-    add: async (from, count, results, plaintext) => {
-      for (let i = 0; i < count; i++) {
-        const row = rowOf(results, i, count);
-        outputs = row.length;
-        const truth = await annotation?.(from + i);
-        same += sharedLabels(row, rowOf(plaintext, i, count), truth?.length ?? 1);
-        if (truth !== undefined) {
-          checkMap(row, truth, dataset.names[from + i]!);
-          confusion?.add(row, truth, ignore);
-        }
-        const label = labels?.[from + i];
-        if (label === undefined) continue;
-        first += argmax(row) === label ? 1 : 0;
-        five += isInTop(row, label, 5) ? 1 : 0;
-      }
-      seen += count;
-    },
-    result: () => ({
-      ...(labels === undefined ? {} : { top1: first / seen }),
-      ...(labels === undefined || outputs <= 5 ? {} : { top5: five / seen }),
-      ...(confusion === undefined ? {} : { miou: confusion.meanIou() }),
-      agreement: same / seen,
-    }),
-  };
-}
-
-/** Throws DataError ("wrong-labels") for an annotation that is not of the size of the map of scores. */
-function checkMap(scores: Float32Array, truth: Uint8Array, name: string): void {
-  if (scores.length % truth.length === 0 && scores.length > truth.length) return;
-  throw new DataError(`the annotation of ${name} has ${truth.length} pixels, which ${scores.length} scores cannot be for`, {
-    code: 'wrong-labels',
-    where: name,
-    hint: 'Annotations have the size of the map of scores.',
-  });
 }
 
 function describe({ images, top1, top5, miou, agreement, clipped, seconds }: Evaluation, precision: string): string {

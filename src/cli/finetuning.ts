@@ -1,0 +1,176 @@
+// Fine-tuning of a network under a spec, from files to files. Not here: flags, and the training itself.
+import { createHash } from 'node:crypto';
+import { type Dataset, selectPictures } from '../data/dataset.node.js';
+import { shuffledOrder } from '../data/loader.js';
+import { UsageError } from '../errors.js';
+import type { Compute } from '../kernel/compute.js';
+import { forward } from '../model/forward.js';
+import { type Graph, shapeOf } from '../model/graph.js';
+import { readGraph } from '../model/onnx.js';
+import { writeOnnx } from '../model/onnx-writer.js';
+import { applyPatches, type LayerPatches } from '../model/passes/lower.js';
+import { splitOutputActivation } from '../model/passes/reorder.js';
+import { replacements } from '../model/passes/replace.js';
+import { simplify } from '../model/passes/simplify.js';
+import type { Epoch } from '../train/checkpoint.js';
+import type { TrainNetwork } from '../train/network.js';
+import { measureMoments, withBatchNorm } from '../train/normalise.js';
+import { checkLabels, type Metric, metricOf, scoreOf } from './accuracy.js';
+import { checkWritable, writeWhole } from './files.js';
+import { findModel, inputShapeOf, type OnnxFile } from './model.js';
+import type { CommonOptions } from './options.js';
+import { checkShape } from './pictures.js';
+import { readSpec } from './spec.js';
+import type { Task } from './task.js';
+import { openTrainingPictures, runTraining, type TrainingPictures, type TrainingPlan } from './training.js';
+import { fineTuningDefaults, settingsFrom, type TrainingFlags } from './training-options.js';
+import { packageVersion } from './version.js';
+
+export interface Distillation {
+  readonly temperature: number;
+  readonly weight: number;
+}
+
+export interface FinetuneOptions extends CommonOptions, TrainingFlags {
+  readonly spec?: string;
+  readonly replace: readonly string[];
+  /** False with --no-distill. */
+  readonly distill: Distillation | boolean;
+  readonly softStart: number;
+  readonly stages: number;
+  readonly qat?: number;
+  /** False with --no-batch-norm. */
+  readonly batchNorm: boolean;
+  readonly output: string;
+}
+
+export interface Finetuned {
+  /** Score of the network as it was given: full ReLU, nothing replaced. */
+  readonly original: number;
+  /** Under the spec, before and after training; the latter of the file that was written. */
+  readonly before: number;
+  readonly after: number;
+  readonly metric: Metric;
+  readonly epochs: readonly Epoch[];
+  readonly bestEpoch: number;
+  readonly stoppedEarly: boolean;
+  readonly seconds: number;
+  readonly images: { readonly training: number; readonly validation: number; readonly heldOut?: number };
+  readonly file: string;
+  readonly spec?: string;
+  /** SHA-256 of the file. */
+  readonly model: string;
+}
+
+/** What is learned from the network as it was, unless the call says otherwise. */
+export const defaultDistillation: Distillation = { temperature: 4, weight: 0.9 };
+
+/** Fine-tunes as the flags say, and writes the network and its spec. */
+export async function finetune(path: string, options: FinetuneOptions, task: Task, compute: Compute): Promise<Finetuned> {
+  const { onnx } = await findModel(path);
+  if (onnx === undefined) {
+    const hint = 'Give the ONNX file: a compiled model has no float network left.';
+    throw new UsageError('a compiled model cannot be trained', { code: 'usage', where: path, hint });
+  }
+  if (options.spec === undefined && options.replace.length === 0) {
+    const hint = 'Give --spec spec.json, --replace maxpool=averagepool or both; tessera train trains from scratch.';
+    throw new UsageError('there is nothing to fine-tune to', { code: 'usage', where: '--spec', hint });
+  }
+  await checkWritable(options.output);
+  const pictures = await openTrainingPictures(options, task);
+  const work = await prepare(onnx, pictures, options, task, compute);
+  const { original, patches } = work;
+  const trained = await runTraining(work.plan, task, compute);
+  const bytes = writeOnnx(simplify(trained.graph));
+  const model = createHash('sha256').update(bytes).digest('hex');
+  const after = await work.score(applyPatches(simplify(readGraph(bytes)), patches ?? new Map()));
+  await writeWhole(options.output, bytes);
+  const spec = patches === undefined ? undefined : options.output.replace(/(\.onnx)?$/, '.spec.json');
+  if (spec !== undefined && patches !== undefined) {
+    const made = { ...work.made, finetuned: { from: onnx.hash, version: packageVersion() } };
+    await writeWhole(spec, `${JSON.stringify({ schema: 'tessera/spec@1', model, made, layers: Object.fromEntries(patches) })}\n`);
+  }
+  const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
+  const { train, validation, heldOut } = pictures;
+  return {
+    ...{ original, before, after, metric, epochs, bestEpoch, stoppedEarly, seconds },
+    images: { training: train.count, validation: validation.count, ...(heldOut === undefined ? {} : { heldOut }) },
+    ...{ file: options.output, ...(spec === undefined ? {} : { spec }), model },
+  };
+}
+
+interface Work {
+  readonly plan: TrainingPlan;
+  /** Score of the network as it was given. */
+  readonly original: number;
+  /** Of any network, on the validation pictures. */
+  score(graph: Graph): Promise<number>;
+  readonly patches?: LayerPatches;
+  readonly made: object;
+}
+
+/** Reads network and spec, checks that pictures fit, and plans the run. */
+async function prepare(
+  onnx: OnnxFile,
+  pictures: TrainingPictures,
+  options: FinetuneOptions,
+  { output, signal }: Task,
+  compute: Compute,
+): Promise<Work> {
+  const { train, validation } = pictures;
+  const full = simplify(onnx.readGraph(inputShapeOf(onnx, { dataset: train })));
+  for (const dataset of [train, validation]) checkShape(dataset, full.input.shape);
+  const given = options.replace.reduce((graph, name) => replacements[name]!(graph), full);
+  const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
+  const under = applyPatches(given, spec?.patches ?? new Map());
+  if (spec !== undefined && spec.windows.size > 0) {
+    output.note('The windows of the spec are of the network as it was: they are left out, choose them for the new one.');
+  }
+  const outputs = shapeOf(given, given.output)[0] ?? 1;
+  metricOf(validation, options.validate ?? options.data);
+  checkLabels(train, outputs, options.data);
+  checkLabels(validation, outputs, options.validate ?? options.data);
+  const distillation = distillationOf(train, options);
+  const noise = options.qat === undefined ? undefined : { ringBits: options.qat };
+  const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
+  const original = await score(full);
+  const network = options.batchNorm ? await normalise(compute, full, given, under, train) : given;
+  const plan: TrainingPlan = {
+    before: await score(under),
+    ...{ network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
+    ...(spec === undefined ? {} : { patches: spec.patches }),
+    ...{ softStart: options.softStart, stages: options.stages },
+    ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(full).graph, ...distillation } }),
+    ...(noise === undefined ? {} : { noise }),
+    key: [onnx.fullHash(), spec?.hash ?? null, options.replace, options.batchNorm],
+    ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
+    ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
+  };
+  return { plan, original, score, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
+}
+
+/** Pictures that batch norm's statistics begin from. */
+const normCalibration = 256;
+
+/** What is given with batch norm behind its convolutions, which brings channels back to the moments they had in the full network. */
+async function normalise(
+  compute: Compute,
+  full: Graph,
+  given: Graph,
+  under: Graph,
+  train: TrainingPictures['train'],
+): Promise<TrainNetwork> {
+  const count = Math.min(normCalibration, train.count);
+  // Drawn, because folders are sorted by class.
+  const images = await selectPictures(train, [...shuffledOrder(train.count, 0, 0).subarray(0, count)]).read(0, count);
+  return withBatchNorm(given, await measureMoments(compute, full, images, count), await measureMoments(compute, under, images, count));
+}
+
+/** What is learned from the network as it was: without labels, everything. */
+function distillationOf({ labels, annotation }: Dataset, { distill, data }: FinetuneOptions): Distillation | undefined {
+  const labelled = labels !== undefined || annotation !== undefined;
+  if (distill === true) return labelled ? defaultDistillation : { ...defaultDistillation, weight: 1 };
+  if (labelled || (distill !== false && distill.weight === 1)) return distill === false ? undefined : distill;
+  const hint = 'Give labels, or learn from the network as it was: --distill 4,1.';
+  throw new UsageError('the training pictures have no labels', { code: 'no-labels', where: data, hint });
+}
