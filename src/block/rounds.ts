@@ -20,14 +20,14 @@ export async function chooseInRounds<Chosen extends Selection>(
   options: MeasurementOptions,
   again: number,
   measure: (measurement: Measurement, round: number) => Promise<Distortion>,
-  choose: (distortion: Distortion, round: number) => Chosen,
+  choose: (distortion: Distortion, round: number) => Chosen | Promise<Chosen>,
 ): Promise<readonly Round<Chosen>[]> {
   const rounds: Round<Chosen>[] = [];
   for (let round = 0; round <= again; round++) {
     const last = rounds.at(-1);
     const under = last === undefined ? {} : { under: patchesOf(toSpec(last.distortion, last.selection.patches, {})) };
     const distortion = await measure(planMeasurement(graph, { ...options, ...under }), round);
-    rounds.push({ distortion, selection: choose(distortion, round) });
+    rounds.push({ distortion, selection: await choose(distortion, round) });
   }
   return rounds;
 }

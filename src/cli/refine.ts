@@ -8,7 +8,7 @@ import { simplify } from '../model/passes/simplify.js';
 import { openCompute } from './compute.js';
 import { findModel, inputShapeOf } from './model.js';
 import type { CommonOptions } from './options.js';
-import { checkShape, openPictures, type PictureOptions } from './pictures.js';
+import { checkShape, openPictures, type PictureOptions, type Pictures } from './pictures.js';
 import type { Task } from './task.js';
 
 export interface RefineOptions extends CommonOptions, PictureOptions {
@@ -17,6 +17,8 @@ export interface RefineOptions extends CommonOptions, PictureOptions {
   readonly refineSeconds?: number;
   readonly refineSteps?: number;
   readonly refineMeasure: AnnealMeasure;
+  /** Opened already; else those of --data are. */
+  readonly pictures?: Pictures;
 }
 
 /** What a refinement did, for reports. */
@@ -38,13 +40,13 @@ export async function refine(
   keep: (best: Selection) => Promise<void>,
 ): Promise<{ readonly selection: Selection; readonly refined: Refined }> {
   const { onnx, description } = await findModel(options.model ?? missing('--model', 'the network'));
-  if (options.data === undefined) missing('--data', 'pictures');
+  if (options.data === undefined && options.pictures === undefined) missing('--data', 'pictures');
   if (onnx === undefined || onnx.hash !== distortion.meta.model) {
     const hint = `Give the ONNX file with the hash ${distortion.meta.model.slice(0, 16)}….`;
     throw new UsageError('the distortion was measured on another model', { code: 'wrong-model', where: '--model', hint });
   }
   const { limit = defaultPictures, ...all } = options;
-  const pictures = await openPictures([], all, task.output, description);
+  const pictures = options.pictures ?? (await openPictures([], all, task.output, description));
   const { dataset } = pictures;
   const graph = simplify(onnx.readGraph(inputShapeOf(onnx, pictures)));
   checkShape(dataset, graph.input.shape);

@@ -1,4 +1,5 @@
 // How right answers are, by labels or annotated pixels, and how often they agree with others.
+import type { Dataset } from '../data/dataset.node.js';
 import { DataError } from '../errors.js';
 import { argmax, createConfusion, isInTop, rowOf, sharedLabels } from './answers.js';
 import type { Pictures } from './pictures.js';
@@ -17,13 +18,16 @@ export interface Scores {
   result(): Score;
 }
 
-/** Counts right answers; for pictures with annotations, pixels. */
+/** Throws DataError ("no-labels") for pictures that there is nothing to evaluate against. */
+export function checkLabelled({ labels, annotation, names }: Dataset): void {
+  if (labels !== undefined || annotation !== undefined) return;
+  const hint = 'Give a folder with labels, or a dataset descriptor.';
+  throw new DataError('the pictures have no labels to evaluate against', { code: 'no-labels', where: names[0] ?? 'data', hint });
+}
+
+/** Counts right answers, where there are labels; for pictures with annotations, pixels. And how many are those they are compared with. */
 export function createScores({ dataset, classes }: Pictures): Scores {
   const { labels, annotation, ignore } = dataset;
-  if (labels === undefined && annotation === undefined) {
-    const hint = 'Give a folder with labels, or a dataset descriptor.';
-    throw new DataError('the pictures have no labels to evaluate against', { code: 'no-labels', where: dataset.names[0] ?? 'data', hint });
-  }
   const confusion = annotation === undefined ? undefined : createConfusion(classes?.length ?? 256);
   let first = 0;
   let five = 0;

@@ -9,7 +9,7 @@ import { createCommand, withCompilation, withPictures } from '../options.js';
 import { openPictures, type Pictures } from '../pictures.js';
 import { eachAnswer } from '../private-run.js';
 import { activated } from '../run-report.js';
-import { createScores, type Score } from '../scores.js';
+import { checkLabelled, createScores, type Score } from '../scores.js';
 import { openLocal } from '../sessions.js';
 import { perform, type Task } from '../task.js';
 import { type PartyOptions, withParties } from './run.js';
@@ -46,6 +46,7 @@ export function evaluateCommand(): Command {
 
 async function evaluate(model: OpenModel, pictures: Pictures, options: EvaluateOptions, task: Task): Promise<Evaluation> {
   const { dataset } = pictures;
+  checkLabelled(dataset);
   const scores = createScores(pictures);
   const start = performance.now();
   let clipped = 0;
