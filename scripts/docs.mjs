@@ -24,6 +24,12 @@ that are not evaluated. \`out of range\` counts evaluated values that left their
     `Three processes on one machine. Bytes are the operation's own, labels included; seconds are those of a whole inference with its masked input and
 output. A DReLU alone is no step of a program: its row is what a ReLU takes more than a block ReLU of 4 × 4, for each comparison it makes more.`,
   ],
+  truncation: [
+    'Truncation of shares',
+    `The \`securenn\` suites on ResNet-20 for CIFAR-10: local truncation, exact truncation, and truncation after every second or third linear layer
+only (\`--truncate-every\`, 10 fraction bits for activations and weights). A picture failed when a logit is more than 2 from float's: a truncation was off
+by 2^(k − f). In local truncation a rarer one saves no bytes, as it costs none; where it fails more often, values are larger.`,
+  ],
   suites: [
     'Suites side by side',
     `ResNet-20 for CIFAR-10 with all its comparisons, and with patches of 2 × 4 everywhere, on every network of the table above. A row of the default
