@@ -27,6 +27,8 @@ export interface PayloadWriter {
   planes(block: Uint8Array, number: number, count: number): void;
   /** The finished payload; throws RangeError when it does not have the announced size. */
   done(): Uint8Array;
+  /** Gives the payload's memory back before the inference ends. */
+  free(): void;
 }
 
 export function payloadWriter(context: Hands, bytes: number): PayloadWriter {
@@ -54,6 +56,9 @@ export function payloadWriter(context: Hands, bytes: number): PayloadWriter {
     done() {
       if (at !== bytes) throw new RangeError(`"payload" expected ${bytes} bytes, got ${at}`);
       return payload.subarray(0, bytes);
+    },
+    free() {
+      context.memory.free(payload);
     },
   };
 }

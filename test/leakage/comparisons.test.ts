@@ -21,13 +21,18 @@ import { chiSquare, countCells } from './statistics.js';
 const ringBits = 4;
 const window = { low: 0, high: 3 };
 const { bits } = comparedBits(window, ringBits);
-/** One chunk; each half of it is dealt the other way. */
-const count = 32_768;
+/** Blocks of one chunk; each half of them is dealt the other way. */
+const count = 16_384;
 const half = count / 2;
 const exponent = 40;
-const shape = rectify.shapeOf({ ringBits, window, firstChunk: 0 }, count, count);
-/** Messages and draws of the elements' chunk follow those of the comparison's. */
-const elements = roundStride;
+
+/** A ReLU in blocks of `per` elements; with a cap, of two signs. */
+interface Setting {
+  readonly per: 1 | 2;
+  readonly cap?: number;
+}
+
+const shapeOf = ({ per, cap }: Setting): rectify.Shape => rectify.shapeOf({ ringBits, window, firstChunk: 0, cap }, per * count, count);
 
 let compute: Compute;
 beforeAll(async () => {
@@ -38,30 +43,46 @@ afterAll(() => compute.close());
 type Role = 'client' | 'server' | 'provider';
 type Mutant = (pair: string, part: number, bytes: Uint8Array) => void;
 
-/** Runs a ReLU whose element i has the secret of labels[i]. `viewer`'s draws are bytes `held`, and its share too. */
-async function runRelu(viewer: Role, secrets: readonly [number, number], labels: Uint8Array, held: number, mutant: Mutant): Promise<Three> {
+/** Runs a ReLU whose block i has the secret of labels[i], and zeros behind it. `viewer`'s draws are bytes `held`, and its share too. */
+async function runRelu(
+  setting: Setting,
+  viewer: Role,
+  secrets: readonly [number, number],
+  labels: Uint8Array,
+  held: number,
+  mutant: Mutant,
+): Promise<Three> {
+  const shape = shapeOf(setting);
+  const { per } = setting;
   const three = createThree(compute, (pair, part, length) => {
     const bytes = randomBytes(length);
     mutant(pair, part, bytes);
     return pair.split('-').includes(viewer) ? bytes.fill(held) : bytes;
   });
   const holder: Party = viewer === 'server' ? 'server' : 'client';
-  const fresh = randomBytes(count);
+  const fresh = randomBytes(per * count);
   const shareOf = (self: Party): Int32Array => {
-    const words = three[self].memory.words(count);
-    for (let i = 0; i < count; i++) {
+    const words = three[self].memory.words(per * count);
+    for (let i = 0; i < per * count; i++) {
       const own = viewer === 'provider' ? fresh[i]! : held;
-      words[i] = self === holder ? own : secrets[labels[i]! as 0 | 1] - own;
+      const value = i % per === 0 ? secrets[labels[i / per]! as 0 | 1] : 0;
+      words[i] = self === holder ? own : value - own;
     }
     return words;
   };
+  const blocksOn = (role: Role): rectify.Blocks => {
+    const { words } = three[role].memory;
+    const blockOf = words(per * count);
+    for (let i = 0; i < blockOf.length; i++) blockOf[i] = Math.floor(i / per);
+    return { ...(per > 1 && { blockOf }), blockSizes: words(count).fill(per) };
+  };
   const party = async (self: Party) => {
     const material = await rectify.partyOffline(three[self], self, shape);
-    await rectify.partyOnline(three[self], self, shape, {}, shareOf(self), material);
+    await rectify.partyOnline(three[self], self, shape, blocksOn(self), shareOf(self), material);
   };
   const provider = async () => {
     const material = await rectify.providerOffline(three.provider, shape);
-    await rectify.providerOnline(three.provider, shape, {}, material);
+    await rectify.providerOnline(three.provider, shape, blocksOn('provider'), material);
   };
   await Promise.all([party('client'), party('server'), provider()]);
   return three;
@@ -73,10 +94,11 @@ interface Field {
   readonly values: Int32Array;
 }
 
-function words(name: string, payload: Uint8Array, width: number, from = 0): Field {
+/** A word of every block: number `which` of its `per`. */
+function words(name: string, payload: Uint8Array, width: number, from = 0, per = 1, which = 0): Field {
   const values = new Int32Array(half);
-  for (let i = 0; i < half; i++) values[i] = readBits(payload, (from + i) * width, width);
-  return { name, bits: width, values };
+  for (let i = 0; i < half; i++) values[i] = readBits(payload, ((from + i) * per + which) * width, width);
+  return { name: per > 1 ? `${name} of element ${which}` : name, bits: width, values };
 }
 
 /** Every digit of the elements whose first tile is `from`, a field a digit. */
@@ -91,36 +113,45 @@ function digits(name: string, payload: Uint8Array, from: number): Field[] {
   return fields;
 }
 
-/** What a party received of each element of the half whose shares it was dealt (or, the provider, of the first half). */
-function viewOf(three: Three, viewer: Role): Field[] {
-  const got = (from: Role, name: number) => three.sent.get(`${from}>${viewer} ${name}`)!;
+/** What a party received of each block of the half whose shares it was dealt (or, the provider, of the first half). */
+function viewOf(three: Three, viewer: Role, { per, cap }: Setting): Field[] {
+  const got = (from: Role, name: number, chunk: number) => three.sent.get(`${from}>${viewer} ${name + roundStride * chunk}`)!;
+  const signs = cap === undefined ? [0] : [0, 1];
   if (viewer === 'provider') {
-    return (['client', 'server'] as const).flatMap((from) =>
-      [names.conversionDigits, names.signDigits].flatMap((name) => digits(`${from} ${name}`, got(from, name), 0)),
+    const digitNames = [names.conversionDigits, names.signDigits];
+    return signs.flatMap((chunk) =>
+      (['client', 'server'] as const).flatMap((from) =>
+        digitNames.flatMap((name) => digits(`${from} ${name} ${chunk}`, got(from, name, chunk), 0)),
+      ),
     );
   }
   const peer = viewer === 'client' ? 'server' : 'client';
   const first = halvesOf(count)[peer].first;
   const alphaAt = (half / tileElements) * digitCode(bits).tileBytes;
-  const conversionDeal = got('provider', names.conversionDeal);
-  return [
-    ...digits('conversion', conversionDeal, 0),
-    words('alpha', conversionDeal.subarray(alphaAt), bits),
-    words('conversion opening', got(peer, names.conversionOpening), bits, first),
-    words('eta', got('provider', names.conversionShares), bits),
-    ...digits('sign', got('provider', names.signDeal), 0),
-    words('sign opening', got(peer, names.signOpening), bits, first),
-    words('g', got('provider', names.signShares), ringBits),
-    words('opening', got(peer, names.selectionOpening + elements), ringBits, first),
-    words('g m', got('provider', names.selectionShares + elements), ringBits),
+  const comparison = (chunk: number): Field[] => {
+    const deal = got('provider', names.conversionDeal, chunk);
+    return [
+      ...digits(`conversion ${chunk}`, deal, 0),
+      words(`alpha ${chunk}`, deal.subarray(alphaAt), bits),
+      words(`conversion opening ${chunk}`, got(peer, names.conversionOpening, chunk), bits, first),
+      words(`eta ${chunk}`, got('provider', names.conversionShares, chunk), bits),
+      ...digits(`sign ${chunk}`, got('provider', names.signDeal, chunk), 0),
+      words(`sign opening ${chunk}`, got(peer, names.signOpening, chunk), bits, first),
+      words(`g ${chunk}`, got('provider', names.signShares, chunk), ringBits),
+    ];
+  };
+  const element = (which: number): Field[] => [
+    words('opening', got(peer, names.selectionOpening, signs.length), ringBits, first, per, which),
+    ...signs.map((i) => words(`g m ${i}`, got('provider', names.selectionShares + i, signs.length), ringBits, 0, per, which)),
   ];
+  return [...signs.flatMap(comparison), ...Array.from({ length: per }, (_, which) => element(which)).flat()];
 }
 
 /** The test that came closest to its bound, or went furthest beyond: over fields alone, in pairs and in triples. */
-async function worstOf(viewer: Role, secrets: readonly [number, number], held: number, mutant: Mutant = () => {}) {
+async function worstOf(setting: Setting, viewer: Role, secrets: readonly [number, number], held: number, mutant: Mutant = () => {}) {
   const labels = randomBytes(count).map((byte) => byte & 1);
-  const three = await runRelu(viewer, secrets, labels, held, mutant);
-  const fields = viewOf(three, viewer);
+  const three = await runRelu(setting, viewer, secrets, labels, held, mutant);
+  const fields = viewOf(three, viewer, setting);
   three.end();
   const start = viewer === 'client' ? halvesOf(count).server.first : 0;
   const own = labels.subarray(start, start + half);
@@ -149,12 +180,19 @@ const pairs: readonly (readonly [number, number])[] = [
   [-1, 0],
 ];
 
-describe('the view of a ReLU', () => {
+const plain: Setting = { per: 1 };
+const settings: readonly (readonly [string, Setting])[] = [
+  ['ReLU', plain],
+  ['block ReLU', { per: 2 }],
+  ['capped ReLU', { per: 1, cap: 2 }],
+];
+
+describe.each(settings)('the view of a %s', (_, setting) => {
   it.each(viewers.flatMap((viewer) => pairs.map((secrets) => [viewer, ...secrets] as const)))(
     'of the %s is the same for %i and %i',
     async (viewer, a, b) => {
       for (const held of constants) {
-        const worst = await worstOf(viewer, [a, b], held);
+        const worst = await worstOf(setting, viewer, [a, b], held);
         expect(worst.excess, worst.what).toBeLessThan(1);
       }
     },
@@ -178,6 +216,8 @@ describe('a mask that is dropped', () => {
       const [from, to] = { s: [0, rows], u: [rows, 2 * rows], turn: [2 * rows, each] }[part] as [number, number];
       for (let at = 0; at < bytes.length; at += each) bytes.fill(0, at + from, at + to);
     };
+  /** Messages and draws of the elements' chunk follow those of the comparison's. */
+  const elements = roundStride;
   const withClient = pairOf('client', 'provider');
   const withServer = pairOf('server', 'provider');
   const cases: readonly (readonly [string, Role, Mutant])[] = [
@@ -200,7 +240,7 @@ describe('a mask that is dropped', () => {
   it.each(cases)('%s is missed by the %s', async (_name, viewer, mutant) => {
     let excess = 0;
     for (const secrets of pairs)
-      for (const held of constants) excess = Math.max(excess, (await worstOf(viewer, secrets, held, mutant)).excess);
+      for (const held of constants) excess = Math.max(excess, (await worstOf(plain, viewer, secrets, held, mutant)).excess);
     expect(excess).toBeGreaterThan(1);
   });
 });

@@ -49,9 +49,8 @@ export async function sendShares(hands: Hands, to: Party, words: Words, half: Ha
   if (half.count === 0) return;
   const message = payloadWriter(hands, packedBytes(half.count, bits));
   await message.words(words, half.count, bits);
-  const payload = message.done();
-  hands.send(to, name, payload);
-  hands.memory.free(payload);
+  hands.send(to, name, message.done());
+  message.free();
 }
 
 /** Receives what {@link sendShares} sent, into the other party's half of `words`. */
@@ -76,9 +75,8 @@ export async function exchange(hands: Hands, self: Party, words: Words, count: n
   const bytes = packedBytes(count, bits);
   const message = payloadWriter(hands, bytes);
   await message.words(words, count, bits);
-  const payload = message.done();
-  hands.send(peerOf(self), name, payload);
-  hands.memory.free(payload);
+  hands.send(peerOf(self), name, message.done());
+  message.free();
   const theirs = words instanceof Int32Array ? hands.memory.words(count) : hands.memory.longs(count);
   const answer = payloadReader(hands, await hands.receive(peerOf(self), name, bytes));
   await answer.words(theirs, count, bits);

@@ -71,9 +71,9 @@ export async function providerOffline(hands: Hands, bits: number, halves: Halves
     const message = payloadWriter(hands, dealtBytes(bits, halves, to));
     message.raw(digits[to], digitBytes(bits, tilesIn(half)));
     await message.words(shares, half.count, bits);
-    const payload = message.done();
-    hands.send(to, names.conversionDeal, payload);
-    memory.free(payload, shares);
+    hands.send(to, names.conversionDeal, message.done());
+    message.free();
+    memory.free(shares);
   }
   memory.free(a, b, x, alpha, digits.client, digits.server);
 }
