@@ -108,24 +108,20 @@ async function writeBenchmarks(names) {
 }
 
 function measure(name) {
-  const flags = process.argv.slice(2).includes('--') ? process.argv.slice(process.argv.indexOf('--') + 1) : [];
   console.error(`measuring ${name} …`);
-  const { status, stdout } = spawnSync(
-    process.execPath,
-    [main, 'bench', name, ...(name === 'links' ? ['--plots', `${docs}/plots`] : []), ...flags],
-    {
-      encoding: 'utf8',
-      stdio: ['ignore', 'pipe', 'inherit'],
-    },
-  );
+  const own = name === 'links' ? ['--plots', `${docs}/plots`, ...flags] : flags;
+  const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] };
+  const { status, stdout } = spawnSync(process.execPath, [main, 'bench', name, ...own], options);
   if (status !== 0) throw new Error(`bench ${name} ended with status ${status}`);
   const few = process.env.TESSERA_IMAGES === undefined ? '' : `TESSERA_IMAGES=${process.env.TESSERA_IMAGES} `;
-  return `\`${name === 'accuracy' ? few : ''}npm run bench ${name}${flags.length === 0 ? '' : ` -- ${flags.map((flag) => (flag.includes(' ') ? `"${flag}"` : flag)).join(' ')}`}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
+  const given = flags.map((flag) => ` ${flag.includes(' ') ? `"${flag}"` : flag}`).join('');
+  return `\`${name === 'accuracy' ? few : ''}npm run bench ${name}${given === '' ? '' : ` --${given}`}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
 }
 
 const [what, ...rest] = process.argv.slice(2);
 const bar = rest.includes('--') ? rest.indexOf('--') : rest.length;
 const names = rest.slice(0, bar);
+const flags = rest.slice(bar + 1);
 const unknown = names.find((name) => !(name in sections) && name !== 'networks');
 if (unknown !== undefined) throw new Error(`there is no section ${unknown}: ${Object.keys(sections).join(', ')}`);
 if (what === 'operators') await writeOperators();
