@@ -115,7 +115,7 @@ describe.skipIf(!existsSync(model))('with the built-in network', () => {
   });
 
   it('estimates what a run then sends, to the byte', () => {
-    const { suites } = json('estimate', compiled, '--batch', '2');
+    const { suites } = json('estimate', compiled, '--batch', '2', '--suite', 'masked');
     const run = json('run', compiled, cat, horse, '--batch', '2', '--parties', 'processes');
     expect(run.estimateMatches).toBe(true);
     for (const phase of ['offline', 'online']) {
@@ -175,7 +175,7 @@ describe.skipIf(!existsSync(model))('with the built-in network', () => {
 
   it('measures the network alone, and computing alone', () => {
     const dry = json('run', compiled, '--dry', '--parties', 'processes');
-    const { suites } = json('estimate', compiled);
+    const { suites } = json('estimate', compiled, '--suite', 'masked');
     expect(dry).toMatchObject({ dry: true, results: [], estimateMatches: true, inferences: 1 });
     expect(dry.online.links).toEqual(suites.masked.online.links);
     const infinite = json('run', compiled, cat, '--network', 'infinite');

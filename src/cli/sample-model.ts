@@ -97,9 +97,9 @@ function createChain(input: Shape, ringBits: number) {
   };
 }
 
-/** Steps of every kind, of 64 to 130,000 elements, as networks have them, in a ring of that many bits. */
+/** Steps of every kind, of 64 to 33,000 elements, as small networks have them, in a ring of that many bits. */
 export async function sampleModel(ringBits: number): Promise<StoredModel> {
-  const chain = createChain([16, 32, 32], ringBits);
+  const chain = createChain([16, 16, 16], ringBits);
   chain.linear(16, 3);
   chain.relu([1, 1]);
   chain.linear(64, 1);

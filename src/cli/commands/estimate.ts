@@ -18,8 +18,9 @@ export function estimateCommand(): Command {
     withPictures(createCommand('estimate', 'Predict every byte of every link and the seconds, before any run.', example)),
   )
     .argument('<model>', 'ONNX file or compiled model')
+    .addOption(new Option('--suite <name>', 'that suite alone').choices(Object.keys(suites)))
     .addOption(new Option('--batch <n>', 'pictures that share their messages').argParser(wholeNumber(1)).default(1))
-    .action((path: string, options: ModelOptions & { readonly batch: number }) =>
+    .action((path: string, options: ModelOptions & { readonly batch: number; readonly suite?: string }) =>
       perform(options, async (task) => {
         const source = await findModel(path, options);
         const pictures = options.data === undefined ? undefined : await openPictures([], options, task.output, source.description);
@@ -27,7 +28,7 @@ export function estimateCommand(): Command {
         const { compiled, summary } = await openModel(source, options, task, compute, pictures);
         const costs: [string, SuiteEstimate][] = [];
         for (const [name, suite] of Object.entries(suites)) {
-          if (suite.refuses(compiled.program) !== undefined) continue;
+          if ((options.suite ?? name) !== name || suite.refuses(compiled.program) !== undefined) continue;
           const machine = await openMachine({ suite: name, threads: options.threads, ringBits: compiled.program.ringBits }, task);
           costs.push([name, estimateSuite(compiled.program, name, options.batch, machine)]);
         }
