@@ -52,6 +52,11 @@ suite says where it loses, and to which.`,
     `Time to measure, rank correlation of first-order and exact distortions (plain ReLU left out), and answers that choices keep without any training.
 "Measured again" is \`distort --spec\` under the last choice. The exact distortion has nine patches, as it takes a run of the network for each.`,
   ],
+  correction: [
+    'Correction without labels',
+    `Answers that choices keep by budget (share of the DReLUs; uniform patches 1 × 2, 2 × 2, 2 × 4 and 4 × 4), without labels and without training: choices
+from 256 training pictures, corrections fitted on 512.`,
+  ],
   places: [
     'Where distortion is taken',
     'At the scores or before the global pooling (`distort --at`); and with max pools replaced by average pools, untrained: 256 training pictures each.',
