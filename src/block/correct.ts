@@ -17,7 +17,7 @@ export interface CorrectOptions {
 }
 
 /** Chosen on training pictures that were not fitted: docs/optimiser.md has the table. */
-export const defaultRidge = 0.01;
+export const defaultRidge = 0.3;
 
 /** Layers that read more numbers for one output keep their weights: the normal equations grow with the square. */
 const mostTaps = 1200;
