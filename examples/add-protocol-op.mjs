@@ -9,7 +9,7 @@ import { masked } from 'tessera/protocol/masked/suite';
 import { messageNames } from 'tessera/protocol/messages';
 
 /**
- * @typedef {import('tessera/protocol/operation').StepContext} Context
+ * @typedef {import('tessera/protocol/operation').StepContext<Int32Array>} Context
  * @typedef {import('tessera/model/program').AddStep} Step
  */
 
@@ -46,7 +46,7 @@ const bytesOf = (words) => new Uint8Array(words.buffer, words.byteOffset, words.
 /**
  * Hidden in, hidden out: the provider sends delta = (new mask) − Σ factors · (old masks) beforehand, and the server adds it.
  * Simulator: the server sees delta, which is uniform because the new mask is fresh; client and provider receive nothing.
- * @type {import('tessera/protocol/operation').Operation<Step, void, Uint8Array, void>}
+ * @type {import('tessera/protocol/operation').Operation<Step, void, Uint8Array, void, Int32Array>}
  */
 const freshSum = {
   messages: (step, environment) => [

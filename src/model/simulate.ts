@@ -85,7 +85,7 @@ export async function simulate(
           allocate: (length) => ringWords(compute, program.ringBits, length),
           async run(i, inputs, words) {
             await runStep(run, program.steps[i]!, overflow[i]!, inputs, words);
-            wrapWords(words, program.ringBits);
+            await wrapWords(compute, words, program.ringBits);
           },
         },
         (words) => setWords(output.subarray(first * outputSize, first * outputSize + words.length), words),
@@ -116,14 +116,17 @@ async function packLayer(compute: Compute, step: LinearStep, weights: ProgramWei
 }
 
 /** Runs `work` on words as numbers: on 32-bit words themselves, on 64-bit ones as doubles. */
-function asNumbers(input: Words, output: Words, work: (input: Numbers, output: Numbers) => void): void {
+async function asNumbers(compute: Compute, input: Words, output: Words, work: (input: Numbers, output: Numbers) => void): Promise<void> {
   if (input instanceof Int32Array && output instanceof Int32Array) {
     work(input, output);
     return;
   }
-  const result = new Float64Array(output.length);
-  work(Float64Array.from(input as BigInt64Array, Number), result);
-  for (let i = 0; i < result.length; i++) output[i] = BigInt(result[i]!);
+  const doubles = (longs: Words): Float64Array => new Float64Array(longs.buffer, longs.byteOffset, longs.length);
+  const from = compute.longs(input.length);
+  await compute.run('longsToDoubles', [from, input], input.length, { grain: 32 });
+  work(doubles(from), doubles(output));
+  await compute.run('doublesToLongs', [output, output], output.length, { grain: 32 });
+  compute.free(from);
 }
 
 interface Run {
@@ -147,19 +150,19 @@ async function runStep(run: Run, step: Step, counters: Counters, inputs: readonl
       return;
     }
     case 'relu':
-      asNumbers(input, output, (from, to) => {
+      await asNumbers(compute, input, output, (from, to) => {
         counters.range += outOfRange(from, program.ringBits);
         activate(run, step, counters, from, to);
       });
       return;
     case 'truncate':
-      asNumbers(input, output, (from, to) => {
+      await asNumbers(compute, input, output, (from, to) => {
         counters.range += outOfRange(from, program.ringBits);
         for (let i = 0; i < from.length; i++) to[i] = truncate(from[i]!, step.truncateBits, run.options.random);
       });
       return;
     case 'maxpool':
-      asNumbers(input, output, (from, to) => {
+      await asNumbers(compute, input, output, (from, to) => {
         maxPool(step.geometry, from, count, to);
         counters.window += wideWindows(step, from, count);
       });

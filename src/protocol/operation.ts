@@ -31,10 +31,9 @@ export interface CostEnvironment {
 
 /**
  * A party's hands during one step of one inference. Values are ring words on the compute heap, [batch, ...shape]; what a party's value of
- * a tensor is, is the suite's own affair (a masked value, a mask, a share). `W` is Int32Array for suites that compute in rings of up to 32
- * bits only, Words for those of any width.
+ * a tensor is, is the suite's own affair (a masked value, a mask, a share). `W` is Int32Array for operations of rings of up to 32 bits only.
  */
-export interface StepContext<W extends Words = Int32Array> extends CostEnvironment {
+export interface StepContext<W extends Words = Words> extends CostEnvironment {
   readonly compute: Compute;
   readonly memory: Scope;
   /** This party's packed weights of a linear layer: W for the server, D = W - B for the client, B for the provider. */
@@ -65,7 +64,7 @@ export interface LinearWeights<W extends Words = Words> {
 }
 
 /** One role of one operation: what it does before the input exists, and after. `offline` returns what `online` needs. */
-export interface RolePart<S extends Step, M = unknown, W extends Words = Int32Array> {
+export interface RolePart<S extends Step, M = unknown, W extends Words = Words> {
   offline(context: StepContext<W>, step: S): Promise<M>;
   online?(context: StepContext<W>, step: S, material: M): Promise<void>;
 }
@@ -80,7 +79,7 @@ export interface Depths {
 }
 
 /** A secure operation: its cost, and its three roles. `rounds` is the length of its online chain of one-way messages. */
-export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown, W extends Words = Int32Array> {
+export interface Operation<S extends Step, C = unknown, V = unknown, P = unknown, W extends Words = Words> {
   messages(step: S, environment: CostEnvironment): MessageSize[];
   rounds(step: S, environment: CostEnvironment): number;
   /** Where one party has its output before the other: from the depths of the inputs those of the output. Else both have it after `rounds`. */

@@ -1,6 +1,6 @@
 // Payloads made of parts: k-bit words and bit planes laid end to end, each part starting on a byte.
 import type { Compute, Words } from '../kernel/compute.js';
-import { runWords } from '../ring/words.js';
+import { isLong, runWords } from '../ring/words.js';
 import type { Scope } from './scope.js';
 
 /** What writing and reading payloads needs of a step. */
@@ -120,5 +120,8 @@ export const carvedBytes = (sizes: readonly number[]): number => sizes.reduce((s
 
 const align = (bytes: number): number => Math.ceil(bytes / 16) * 16;
 
-/** The words that lie in a part made by {@link carve}. */
-export const asWords = (part: Uint8Array): Int32Array => new Int32Array(part.buffer, part.byteOffset, part.byteLength >> 2);
+/** The ring words that lie in a part made by {@link carve}. */
+export function asWords(part: Uint8Array, ringBits: number): Words {
+  const { buffer, byteOffset, byteLength } = part;
+  return isLong(ringBits) ? new BigInt64Array(buffer, byteOffset, byteLength >> 3) : new Int32Array(buffer, byteOffset, byteLength >> 2);
+}

@@ -1,9 +1,12 @@
-// Ring words of either width: 32-bit words for rings up to 2^32, 64-bit words for the ring of 2^64. Kernels come in pairs, addWords and
+// Ring words of either width: 32-bit words for rings up to 2^32, 64-bit words for larger ones, up to 2^64. Kernels come in pairs, addWords and
 // addLongs; whoever computes in a ring allocates and runs through these functions and need not know which.
 import type { Compute, HeapArray, Words } from '../kernel/compute.js';
 
 /** Whether a ring's words have 64 bits. */
 export const isLong = (ringBits: number): boolean => ringBits > 32;
+
+/** Bytes of a word in memory. */
+export const wordBytes = (ringBits: number): number => (isLong(ringBits) ? 8 : 4);
 
 /** Words on a heap or in a scope; contents undefined. */
 export function ringWords(heap: Pick<Compute, 'words' | 'longs'>, ringBits: number, length: number): Words {
@@ -19,6 +22,8 @@ export function plainWords(ringBits: number, length: number): Words {
 export type WordKernel =
   | 'add'
   | 'sub'
+  | 'differenceSigned'
+  | 'signExtend'
   | 'scale'
   | 'addScaled'
   | 'multiplyPeriodic'
@@ -32,6 +37,11 @@ export type WordKernel =
   | 'addWhereBit'
   | 'addShifted'
   | 'subQuarter'
+  | 'bitPlane'
+  | 'flipDigit'
+  | 'lookUpDigit'
+  | 'bitMinus'
+  | 'selectTruncated'
   | 'pack'
   | 'unpack';
 
@@ -44,7 +54,20 @@ export function runWords(
   total: number,
   options: { grain?: number; costPerItem?: number } = { grain: 32 },
 ): Promise<void> {
-  return compute.run(`${kernel}${words instanceof BigInt64Array ? 'Longs' : 'Words'}`, args, total, options);
+  return compute.run(kernelName(kernel, words), args, total, options);
+}
+
+const kernelName = (kernel: WordKernel, words: Words): string => `${kernel}${words instanceof BigInt64Array ? 'Longs' : 'Words'}`;
+
+/** The same, all of it at once on this thread. */
+export function callWords(
+  compute: Compute,
+  kernel: WordKernel,
+  words: Words,
+  args: readonly (number | HeapArray)[],
+  total: number,
+): void {
+  compute.call(kernelName(kernel, words), ...args, 0, total);
 }
 
 /** Copies words or small integers into words of either width. */
@@ -62,9 +85,7 @@ export function setZero(words: Words): void {
   else words.fill(0n);
 }
 
-/** Reduces words mod 2^ringBits to two's complement, in place. */
-export function wrapWords(words: Words, ringBits: number): void {
-  if (words instanceof BigInt64Array || ringBits === 32) return;
-  const shift = 32 - ringBits;
-  for (let i = 0; i < words.length; i++) words[i] = (words[i]! << shift) >> shift;
+/** Reduces words on the heap mod 2^ringBits to two's complement, in place. */
+export async function wrapWords(compute: Compute, words: Words, ringBits: number): Promise<void> {
+  if (ringBits < 8 * wordBytes(ringBits)) await runWords(compute, 'signExtend', words, [words, words, ringBits], words.length);
 }

@@ -1,5 +1,5 @@
-// Kernels of comparison and truncation on packed truth tables and bit planes. A plane holds one bit an item, item j in byte j >> 3,
-// bit j & 7. A table of digit size g holds 2^g bits an item, item j's at bit j << g. Grain 128: whole 16-byte pieces of a plane.
+// Kernels of comparison and truncation on bit planes, with words of 32 bits (their twins for 64: long-compare.ts). A plane holds one bit an
+// item, item j in byte j >> 3, bit j & 7. Grain 128: whole 16-byte pieces of a plane.
 
 /** dst ^= a on `end - begin` bytes */
 export function xorBytes(dst: usize, a: usize, begin: i32, end: i32): void {
@@ -28,106 +28,6 @@ export function invertBytes(dst: usize, begin: i32, end: i32): void {
   let i = begin;
   for (; i + 16 <= end; i += 16) v128.store(dst + i, v128.xor(v128.load(dst + i), ones));
   for (; i < end; i++) store<u8>(dst + i, load<u8>(dst + i) ^ 0xff);
-}
-
-/** plane[j] = bit `bit` of words[j] */
-export function bitPlane(plane: usize, words: usize, bit: i32, begin: i32, end: i32): void {
-  const up = 31 - bit;
-  let j = begin;
-  for (; j + 8 <= end; j += 8) {
-    const a = i32x4.bitmask(i32x4.shl(v128.load(words + (<usize>j << 2)), up));
-    const b = i32x4.bitmask(i32x4.shl(v128.load(words + (<usize>j << 2) + 16), up));
-    store<u8>(plane + (j >> 3), <u8>(a | (b << 4)));
-  }
-  if (j < end) {
-    let byte: u32 = 0;
-    for (let i = j; i < end; i++) byte |= ((load<u32>(words + (<usize>i << 2)) >> bit) & 1) << (i - j);
-    store<u8>(plane + (j >> 3), <u8>byte);
-  }
-}
-
-/** The digits of 16 words from `words` on, as 16 bytes. */
-@inline
-function digits16(words: usize, position: i32, mask: v128): v128 {
-  const a = v128.and(i32x4.shr_u(v128.load(words), position), mask);
-  const b = v128.and(i32x4.shr_u(v128.load(words, 16), position), mask);
-  const c = v128.and(i32x4.shr_u(v128.load(words, 32), position), mask);
-  const d = v128.and(i32x4.shr_u(v128.load(words, 48), position), mask);
-  return i8x16.narrow_i16x8_u(i16x8.narrow_i32x4_u(a, b), i16x8.narrow_i32x4_u(c, d));
-}
-
-/** 16 rows of 4 bits as 16 bytes. */
-@inline
-function nibbles(table: usize): v128 {
-  const packed = v128.load64_zero(table);
-  const low = v128.and(packed, i8x16.splat(15));
-  const high = i8x16.shr_u(packed, 4);
-  return i8x16.shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
-}
-
-/** Flips, in each item's table, the bit at its digit (words[j] >> position) mod 2^g. */
-export function flipDigit(table: usize, words: usize, position: i32, g: i32, begin: i32, end: i32): void {
-  const mask: u32 = (1 << g) - 1;
-  let j = begin;
-  if (g == 2 || g == 3) {
-    const masks = i32x4.splat(mask);
-    const bit = i8x16(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0);
-    for (; j + 16 <= end; j += 16) {
-      const flips = i8x16.swizzle(bit, digits16(words + (<usize>j << 2), position, masks));
-      const p = table + ((<usize>j << g) >> 3);
-      if (g == 3) v128.store(p, v128.xor(v128.load(p), flips));
-      else {
-        const even = i8x16.shuffle(flips, flips, 0, 2, 4, 6, 8, 10, 12, 14, 0, 2, 4, 6, 8, 10, 12, 14);
-        const odd = i8x16.shuffle(flips, flips, 1, 3, 5, 7, 9, 11, 13, 15, 1, 3, 5, 7, 9, 11, 13, 15);
-        store<u64>(p, load<u64>(p) ^ i64x2.extract_lane(v128.or(even, i8x16.shl(odd, 4)), 0));
-      }
-    }
-  }
-  for (; j < end; j++) {
-    const at = (<usize>j << g) + ((load<u32>(words + (<usize>j << 2)) >> position) & mask);
-    const p = table + (at >> 3);
-    store<u8>(p, load<u8>(p) ^ <u8>((<u32>1) << (<u32>at & 7)));
-  }
-}
-
-/**
- * For each item with digit v = (words[j] >> position) mod 2^g: equal[j] = bit v of its table, above[j] = parity of the table's bits above v.
- * `equal` = 0 leaves that plane out. Digits of 2 and 3 bits, which the planner prefers, go 16 at a time.
- */
-export function lookUpDigit(equal: usize, above: usize, table: usize, words: usize, position: i32, g: i32, begin: i32, end: i32): void {
-  const digitMask: u32 = (1 << g) - 1;
-  const tableMask: u32 = g == 5 ? 0xffffffff : (<u32>1 << (1 << g)) - 1;
-  let j = begin;
-  if (g == 2 || g == 3) {
-    const masks = i32x4.splat(digitMask);
-    const bit = i8x16(1, 2, 4, 8, 16, 32, 64, -128, 0, 0, 0, 0, 0, 0, 0, 0);
-    const over = i8x16(-2, -4, -8, -16, -32, -64, -128, 0, 0, 0, 0, 0, 0, 0, 0, 0);
-    const odd = i8x16(0, -128, -128, 0, -128, 0, 0, -128, -128, 0, 0, -128, 0, -128, -128, 0);
-    const low = i8x16.splat(15);
-    for (; j + 16 <= end; j += 16) {
-      const digits = digits16(words + (<usize>j << 2), position, masks);
-      const at = table + ((<usize>j << g) >> 3);
-      const rows = g == 3 ? v128.load(at) : nibbles(at);
-      if (equal) store<u16>(equal + (j >> 3), <u16>i8x16.bitmask(i8x16.ne(v128.and(rows, i8x16.swizzle(bit, digits)), i8x16.splat(0))));
-      const rest = v128.and(rows, i8x16.swizzle(over, digits));
-      const parity = v128.xor(i8x16.swizzle(odd, v128.and(rest, low)), i8x16.swizzle(odd, i8x16.shr_u(rest, 4)));
-      store<u16>(above + (j >> 3), <u16>i8x16.bitmask(parity));
-    }
-  }
-  while (j < end) {
-    const stop = min(j + 8, end);
-    let eq: u32 = 0;
-    let lt: u32 = 0;
-    for (let at = 0; j < stop; j++, at++) {
-      const item = <usize>j << g;
-      const row = (load<u32>(table + ((item >> 5) << 2)) >> (<u32>item & 31)) & tableMask;
-      const rest = row >> ((load<u32>(words + (<usize>j << 2)) >> position) & digitMask);
-      eq |= (rest & 1) << at;
-      lt |= ((popcnt<u32>(rest) ^ rest) & 1) << at;
-    }
-    if (equal) store<u8>(equal + ((j - 1) >> 3), <u8>eq);
-    store<u8>(above + ((j - 1) >> 3), <u8>lt);
-  }
 }
 
 /** dst[i] = src[index[i]] on planes */
@@ -202,7 +102,7 @@ export function shareTruncationWords(mask: usize, plane: usize, high: usize, car
  *   result   = z ? straight - flipped : flipped
  * `offset` is subtracted from v first (in its scale). c1 = c2 = 0 when f = 0.
  */
-export function selectTruncated(
+export function selectTruncatedWords(
   out: usize, addend: usize, v: usize, z: usize, h1: usize, c1: usize, h2: usize, c2: usize, s5: usize,
   bits: i32, f: i32, offset: i32, sign: i32, first: i32, begin: i32, end: i32,
 ): void {

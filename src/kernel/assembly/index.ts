@@ -2,6 +2,8 @@
 export * from './words';
 export * from './long-words';
 export * from './compare';
+export * from './long-compare';
+export * from './tables';
 export { setScratch } from './scratch';
 export { convolveFloats, convolveWords, multiplyVectorFloats, multiplyVectorWords, packRows } from './conv';
 export { depthwiseFloats, depthwiseWords, maxPoolFloats, sumPoolFloats, sumPoolWords, sumRunsFloats, sumRunsWords } from './depthwise';

@@ -17,6 +17,40 @@ export function subLongs(dst: usize, a: usize, b: usize, begin: i32, end: i32): 
   }
 }
 
+/** dst[i] = ((a[i] - b[i]) mod 2^bits), sign-extended */
+export function differenceSignedLongs(dst: usize, a: usize, b: usize, bits: i32, begin: i32, end: i32): void {
+  const up = 64 - bits;
+  for (let i = begin; i < end; i++) {
+    const o = <usize>i << 3;
+    store<i64>(dst + o, ((load<i64>(a + o) - load<i64>(b + o)) << up) >> up);
+  }
+}
+
+/** dst[i] = (a[i] mod 2^bits), sign-extended */
+export function signExtendLongs(dst: usize, a: usize, bits: i32, begin: i32, end: i32): void {
+  const up = 64 - bits;
+  for (let i = begin; i < end; i++) {
+    const o = <usize>i << 3;
+    store<i64>(dst + o, (load<i64>(a + o) << up) >> up);
+  }
+}
+
+/** dst[i] = a[i] as a double; exact below 2^53 in size */
+export function longsToDoubles(dst: usize, a: usize, begin: i32, end: i32): void {
+  for (let i = begin; i < end; i++) {
+    const o = <usize>i << 3;
+    store<f64>(dst + o, <f64>load<i64>(a + o));
+  }
+}
+
+/** dst[i] = the whole number a[i], which is below 2^63 in size */
+export function doublesToLongs(dst: usize, a: usize, begin: i32, end: i32): void {
+  for (let i = begin; i < end; i++) {
+    const o = <usize>i << 3;
+    store<i64>(dst + o, <i64>load<f64>(a + o));
+  }
+}
+
 /** dst[i] = factor * a[i] */
 export function scaleLongs(dst: usize, a: usize, factor: f64, begin: i32, end: i32): void {
   const f = <i64>factor;
@@ -125,56 +159,5 @@ export function unpackLongs(dst: usize, src: usize, bits: i32, begin: i32, end: 
     if (shift + bits > 64) word |= <u64>load<u8>(from, 8) << (64 - shift);
     store<u64>(dst + (<usize>i << 3), word & mask);
     at += bits;
-  }
-}
-
-/** As shareTruncationWords, but `plane` is not read: high[i] = ((mask[i] mod 2^bits) >> f) - high[i], carry[i] = top bit of mask[i] - carry[i]. */
-export function shareTruncationLongs(mask: usize, plane: usize, high: usize, carry: usize, bits: i32, f: i32, begin: i32, end: i32): void {
-  const ring: u64 = bits == 64 ? <u64>-1 : (<u64>1 << bits) - 1;
-  for (let i = begin; i < end; i++) {
-    const o = <usize>i << 3;
-    const m = load<u64>(mask + o) & ring;
-    store<u64>(high + o, (m >> f) - load<u64>(high + o));
-    if (carry) store<u64>(carry + o, (m >> (bits - 1)) - load<u64>(carry + o));
-  }
-}
-
-/** plane[i] = 1 - top bit of (v[i] + 2^(width-2) mod 2^width) */
-export function slackPlaneLongs(plane: usize, v: usize, width: i32, begin: i32, end: i32): void {
-  const quarter: u64 = <u64>1 << (width - 2);
-  for (let j = begin; j < end; j += 8) {
-    let byte: u32 = 0;
-    for (let i = j; i < min(end, j + 8); i++) {
-      const u = load<u64>(v + (<usize>i << 3)) + quarter;
-      byte |= (1 - (<u32>(u >> (width - 1)) & 1)) << (i - j);
-    }
-    store<u8>(plane + (j >> 3), <u8>byte);
-  }
-}
-
-/** out[i] = addend[i] + (bit i of the plane ? words[i] : 0) */
-export function addWhereBitLongs(out: usize, addend: usize, words: usize, plane: usize, begin: i32, end: i32): void {
-  for (let i = begin; i < end; i++) {
-    const o = <usize>i << 3;
-    const bit = <u64>((load<u8>(plane + (i >> 3)) >> (i & 7)) & 1);
-    store<u64>(out + o, load<u64>(addend + o) + (load<u64>(words + o) & -bit));
-  }
-}
-
-/** out[i] = base[i] + (words[i] << shift) */
-export function addShiftedLongs(out: usize, base: usize, words: usize, shift: i32, begin: i32, end: i32): void {
-  for (let i = begin; i < end; i++) {
-    const o = <usize>i << 3;
-    store<u64>(out + o, load<u64>(base + o) + (load<u64>(words + o) << shift));
-  }
-}
-
-/** out[i] = (v[i] + 2^(width-2) mod 2^width) - 2^(width-2) - words[i] */
-export function subQuarterLongs(out: usize, v: usize, words: usize, width: i32, begin: i32, end: i32): void {
-  const quarter: u64 = <u64>1 << (width - 2);
-  const mask: u64 = width == 64 ? <u64>-1 : (<u64>1 << width) - 1;
-  for (let i = begin; i < end; i++) {
-    const o = <usize>i << 3;
-    store<u64>(out + o, ((load<u64>(v + o) + quarter) & mask) - quarter - load<u64>(words + o));
   }
 }

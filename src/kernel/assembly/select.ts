@@ -45,7 +45,7 @@ export function selectWords(
   }
 }
 
-/** The same in 64 bits. */
+/** The same in 64 bits; `offset` is a double, which holds every integer below 2^53. */
 export function selectLongs(
   dst: usize,
   turn: usize,
@@ -53,7 +53,7 @@ export function selectLongs(
   y: usize,
   g: usize,
   masked: usize,
-  offset: i32,
+  offset: f64,
   offsets: i32,
   sign: i32,
   begin: i32,

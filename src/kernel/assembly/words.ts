@@ -7,7 +7,7 @@ export function copyBytes(dst: usize, src: usize, bytes: i32): void {
 }
 
 /** dst[i] = ((a[i] - b[i]) mod 2^bits), sign-extended */
-export function differenceSigned(dst: usize, a: usize, b: usize, bits: i32, begin: i32, end: i32): void {
+export function differenceSignedWords(dst: usize, a: usize, b: usize, bits: i32, begin: i32, end: i32): void {
   const up = 32 - bits;
   let i = begin;
   for (; i + 4 <= end; i += 4) {
@@ -17,6 +17,20 @@ export function differenceSigned(dst: usize, a: usize, b: usize, bits: i32, begi
   for (; i < end; i++) {
     const o = <usize>i << 2;
     store<i32>(dst + o, ((load<i32>(a + o) - load<i32>(b + o)) << up) >> up);
+  }
+}
+
+/** dst[i] = (a[i] mod 2^bits), sign-extended */
+export function signExtendWords(dst: usize, a: usize, bits: i32, begin: i32, end: i32): void {
+  const up = 32 - bits;
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    v128.store(dst + o, i32x4.shr_s(i32x4.shl(v128.load(a + o), up), up));
+  }
+  for (; i < end; i++) {
+    const o = <usize>i << 2;
+    store<i32>(dst + o, (load<i32>(a + o) << up) >> up);
   }
 }
 

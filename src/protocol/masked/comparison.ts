@@ -5,6 +5,8 @@
 //
 // Why it is safe: a table share is a one-time pad of the table (server) or the pad (client), and is only read at a place both know, never
 // sent. Every opened plane is a shared bit XOR a mask plane of which each side lacks the other half; simulate each with a random plane.
+import type { Words } from '../../kernel/compute.js';
+import { callWords, runWords } from '../../ring/words.js';
 import type { StepContext } from '../operation.js';
 import { carve, carvedBytes, type PayloadReader, type PayloadWriter, packedBytes, planeStride } from '../packing.js';
 import type { Combiner, ComparisonPlan } from './plan.js';
@@ -89,7 +91,7 @@ export function serverShares(
 export async function dealComparison(
   context: StepContext,
   plan: ComparisonPlan,
-  words: Int32Array,
+  words: Words,
   shift: number,
   fromClient: ComparisonShares,
   fromServer: readonly Uint8Array[],
@@ -100,11 +102,12 @@ export async function dealComparison(
   const stride = planeStride(count);
   const positions = digitPositions(plan, shift);
   for (const [i, g] of plan.digits.entries()) {
-    await compute.run('flipDigit', [fromClient.tables[i]!, words, positions[i]!, g], count, { grain: 128, costPerItem: 2 });
+    const args = [fromClient.tables[i]!, words, positions[i]!, g];
+    await runWords(compute, 'flipDigit', words, args, count, { grain: 128, costPerItem: 2 });
     message.raw(fromClient.tables[i]!, packedBytes(count, 1 << g));
   }
   const top = context.memory.bytes(stride);
-  compute.call('bitPlane', top, words, shift + plan.bits - 1, 0, count);
+  callWords(compute, 'bitPlane', words, [top, words, shift + plan.bits - 1], count);
   const zetas = fromClient.hinges.map(({ masks, products }, h) => {
     compute.call('xorBytes', masks, fromServer[h]!, 0, masks.length);
     dealProducts(context, plan, masks, products, stride);
@@ -174,7 +177,7 @@ export async function lookUp(
   plan: ComparisonPlan,
   shares: ComparisonShares,
   hinge: number,
-  words: Int32Array,
+  words: Words,
   shift: number,
 ): Promise<Planes> {
   const { count } = shares;
@@ -188,9 +191,8 @@ export async function lookUp(
       const equal = i < alphas ? base + i * stride : 0;
       const above = base + (alphas + i) * stride;
       const table = shares.tables[digit]!;
-      await context.compute.run('lookUpDigit', [equal, above, table, words, positions[digit]!, plan.digits[digit]!], count, {
-        grain: 128,
-      });
+      const args = [equal, above, table, words, positions[digit]!, plan.digits[digit]!];
+      await runWords(context.compute, 'lookUpDigit', words, args, count, { grain: 128 });
     }
     base += masks * stride;
   }
@@ -264,7 +266,7 @@ export function resultPlane(
   hinge: number,
   opened: Planes,
   first: boolean,
-  words: Int32Array,
+  words: Words,
   shift: number,
 ): Planes {
   const { compute, memory } = context;
@@ -287,7 +289,7 @@ export function resultPlane(
   }
   const sign = memory.bytes(stride);
   sign.fill(0);
-  compute.call('bitPlane', sign, words, shift + plan.bits - 1, 0, shares.count);
+  callWords(compute, 'bitPlane', words, [sign, words, shift + plan.bits - 1], shares.count);
   evaluate(context, [...terms, hiding, [sign.byteOffset], []], out.block.byteOffset, stride);
   memory.free(sign);
   return out;

@@ -8,11 +8,13 @@
 // e = b t_c + lambda1 (f bits). x̃ = A - d + 2^(k-f)(b t_s + e) under the mask lambda0 + 2^(k-f) lambda1.
 // Simulators: the client sees b, a bit of a value under a mask it lacks (c of the opening): a fresh uniform ỹ gives it.
 // The server sees d (one-time pad lambda0), t_s (pad t_c) and e (pad lambda1): three uniform words.
+import type { Words } from '../../kernel/compute.js';
+import { callWords, ringWords, runWords, setWords, wordBytes } from '../../ring/words.js';
 import type { StepContext } from '../operation.js';
 import { asWords, type PayloadReader, type PayloadWriter, packedBytes, planeStride } from '../packing.js';
 
-/** Sizes of the words the client and the provider draw for `count` elements: t_c, lambda0, lambda1. */
-export const identityDrawSizes = (count: number): number[] => [4 * count, 4 * count, 4 * count];
+/** Bytes of the words the client and the provider draw for `count` elements: t_c, lambda0, lambda1. */
+export const identityDrawSizes = (count: number, ringBits: number): number[] => new Array<number>(3).fill(wordBytes(ringBits) * count);
 
 export const identityBytes = (count: number, ringBits: number, truncateBits: number) => ({
   correlation: packedBytes(count, truncateBits) + packedBytes(count, ringBits),
@@ -26,18 +28,18 @@ export async function identityMask(
   count: number,
   truncateBits: number,
   drawn: readonly Uint8Array[],
-): Promise<Int32Array> {
-  const mask = context.memory.words(count);
-  const shift = context.program.ringBits - truncateBits;
-  if (truncateBits === 0) mask.set(asWords(drawn[1]!));
-  else await context.compute.run('addShiftedWords', [mask, drawn[1]!, drawn[2]!, shift], count, { grain: 32 });
+): Promise<Words> {
+  const { ringBits } = context.program;
+  const mask = ringWords(context.memory, ringBits, count);
+  if (truncateBits === 0) setWords(mask, asWords(drawn[1]!, ringBits));
+  else await runWords(context.compute, 'addShifted', mask, [mask, drawn[1]!, drawn[2]!, ringBits - truncateBits], count);
   return mask;
 }
 
 /** Provider: turns its copies of t_c and lambda0 into the server's t_s and d, and writes them. `mu` are the masks of the elements. */
 export async function dealIdentity(
   context: StepContext,
-  mu: Int32Array,
+  mu: Words,
   count: number,
   truncateBits: number,
   drawn: readonly Uint8Array[],
@@ -46,15 +48,15 @@ export async function dealIdentity(
   const { ringBits } = context.program;
   const [carry, high] = [drawn[0]!, drawn[1]!];
   const carryPointer = truncateBits === 0 ? 0 : carry;
-  await context.compute.run('shareTruncationWords', [mu, 0, high, carryPointer, ringBits, truncateBits], count, { grain: 32 });
-  await message.words(asWords(carry), count, truncateBits);
-  await message.words(asWords(high), count, ringBits);
+  await runWords(context.compute, 'shareTruncation', mu, [mu, 0, high, carryPointer, ringBits, truncateBits], count);
+  await message.words(asWords(carry, ringBits), count, truncateBits);
+  await message.words(asWords(high, ringBits), count, ringBits);
 }
 
 /** The server's half: t_s and d. */
 export interface IdentityShares {
-  readonly carry: Int32Array;
-  readonly high: Int32Array;
+  readonly carry: Words;
+  readonly high: Words;
 }
 
 export async function readIdentity(
@@ -63,24 +65,25 @@ export async function readIdentity(
   truncateBits: number,
   message: PayloadReader,
 ): Promise<IdentityShares> {
-  const shares = { carry: context.memory.words(count), high: context.memory.words(count) };
+  const { ringBits } = context.program;
+  const shares = { carry: ringWords(context.memory, ringBits, count), high: ringWords(context.memory, ringBits, count) };
   await message.words(shares.carry, count, truncateBits);
-  await message.words(shares.high, count, context.program.ringBits);
+  await message.words(shares.high, count, ringBits);
   return shares;
 }
 
 /** Server, first message: v = ỹ >> f of the elements and the plane of bits b. */
 export async function identityOpening(
   context: StepContext,
-  opened: Int32Array,
+  opened: Words,
   count: number,
   truncateBits: number,
-): Promise<{ v: Int32Array; plane: Uint8Array }> {
+): Promise<{ v: Words; plane: Uint8Array }> {
   const { ringBits } = context.program;
-  const v = context.memory.words(count);
+  const v = ringWords(context.memory, ringBits, count);
   const plane = context.memory.bytes(planeStride(count));
-  await context.compute.run('shiftWords', [v, opened, ringBits, truncateBits], count, { grain: 32 });
-  context.compute.call('slackPlaneWords', plane, v, ringBits - truncateBits, 0, count);
+  await runWords(context.compute, 'shift', v, [v, opened, ringBits, truncateBits], count);
+  callWords(context.compute, 'slackPlane', v, [plane, v, ringBits - truncateBits], count);
   return { v, plane };
 }
 
@@ -90,25 +93,26 @@ export async function identityAnswer(
   plane: Uint8Array,
   count: number,
   drawn: readonly Uint8Array[],
-): Promise<Int32Array> {
-  const answer = context.memory.words(count);
-  await context.compute.run('addWhereBitWords', [answer, drawn[2]!, drawn[0]!, plane], count, { grain: 128 });
+): Promise<Words> {
+  const answer = ringWords(context.memory, context.program.ringBits, count);
+  await runWords(context.compute, 'addWhereBit', answer, [answer, drawn[2]!, drawn[0]!, plane], count, { grain: 128 });
   return answer;
 }
 
 /** Server, last: x̃ = A - d + 2^(k-f)(b t_s + e). Reuses the answer's words. */
 export async function identityResult(
   context: StepContext,
-  { v, plane }: { v: Int32Array; plane: Uint8Array },
+  { v, plane }: { v: Words; plane: Uint8Array },
   shares: IdentityShares,
-  answer: Int32Array,
+  answer: Words,
   count: number,
   truncateBits: number,
-): Promise<Int32Array> {
-  const width = context.program.ringBits - truncateBits;
-  const out = context.memory.words(count);
-  await context.compute.run('addWhereBitWords', [answer, answer, shares.carry, plane], count, { grain: 128 });
-  await context.compute.run('subQuarterWords', [out, v, shares.high, width], count, { grain: 32 });
-  if (truncateBits > 0) await context.compute.run('addShiftedWords', [out, out, answer, width], count, { grain: 32 });
+): Promise<Words> {
+  const { ringBits } = context.program;
+  const width = ringBits - truncateBits;
+  const out = ringWords(context.memory, ringBits, count);
+  await runWords(context.compute, 'addWhereBit', answer, [answer, answer, shares.carry, plane], count, { grain: 128 });
+  await runWords(context.compute, 'subQuarter', out, [out, v, shares.high, width], count);
+  if (truncateBits > 0) await runWords(context.compute, 'addShifted', out, [out, out, answer, width], count);
   return out;
 }

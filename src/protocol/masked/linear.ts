@@ -8,12 +8,16 @@
 // One plaintext-shaped integer convolution with the server's own weights is the whole online cost. Simulators: the server's c0 is padded by
 // rho; the client's D is padded by B (drawn anew whenever weights are loaded, and sent once). The client must never see rho + B * lambda;
 // whoever opens ỹ to it adds a mask the client lacks first (relu.ts, truncate.ts, output.ts).
+import type { Words } from '../../kernel/compute.js';
 import type { LinearStep } from '../../model/program.js';
+import { ringWords, runWords } from '../../ring/words.js';
 import { messageNames } from '../messages.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
 
 const rhoPart = 0;
+
+const words = (context: StepContext, length: number): Words => ringWords(context.memory, context.program.ringBits, length);
 
 function messages(step: LinearStep, environment: CostEnvironment): MessageSize[] {
   const bytes = packedBytes(environment.elements(step.output), environment.program.ringBits);
@@ -23,11 +27,11 @@ function messages(step: LinearStep, environment: CostEnvironment): MessageSize[]
 async function clientOffline(context: StepContext, step: LinearStep): Promise<void> {
   const { compute, memory, program } = context;
   const count = context.elements(step.output);
-  const rho = memory.words(count);
-  const product = memory.words(count);
+  const rho = words(context, count);
+  const product = words(context, count);
   await context.draw('provider', rhoPart, rho);
   await context.weights(step.weights).convolve(context.value(step.input), context.batch, product);
-  await compute.run('subWords', [rho, rho, product], count, { grain: 32 });
+  await runWords(compute, 'sub', rho, [rho, rho, product], count);
   const message = payloadWriter(context, packedBytes(count, program.ringBits));
   await message.words(rho, count, program.ringBits);
   context.send('server', messageNames.maskedProduct, message.done());
@@ -36,32 +40,32 @@ async function clientOffline(context: StepContext, step: LinearStep): Promise<vo
 
 async function providerOffline(context: StepContext, step: LinearStep): Promise<void> {
   const count = context.elements(step.output);
-  const rho = context.memory.words(count);
-  const mu = context.memory.words(count);
+  const rho = words(context, count);
+  const mu = words(context, count);
   await context.draw('client', rhoPart, rho);
   await context.weights(step.weights).convolve(context.value(step.input), context.batch, mu, rho);
   context.memory.free(rho);
   context.give(step.output, mu);
 }
 
-async function serverOffline(context: StepContext, step: LinearStep): Promise<Int32Array> {
+async function serverOffline(context: StepContext, step: LinearStep): Promise<Words> {
   const { ringBits } = context.program;
   const count = context.elements(step.output);
   const message = payloadReader(context, await context.receive('client', messageNames.maskedProduct, packedBytes(count, ringBits)));
-  const c0 = context.memory.words(count);
+  const c0 = words(context, count);
   await message.words(c0, count, ringBits);
   message.free();
   return c0;
 }
 
-async function serverOnline(context: StepContext, step: LinearStep, c0: Int32Array): Promise<void> {
-  const y = context.memory.words(c0.length);
+async function serverOnline(context: StepContext, step: LinearStep, c0: Words): Promise<void> {
+  const y = words(context, c0.length);
   await context.weights(step.weights).convolve(context.value(step.input), context.batch, y, c0);
   context.memory.free(c0);
   context.give(step.output, y);
 }
 
-export const linear: Operation<LinearStep, void, Int32Array, void> = {
+export const linear: Operation<LinearStep, void, Words, void> = {
   messages,
   rounds: () => 0,
   client: { offline: clientOffline },

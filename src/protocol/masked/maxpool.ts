@@ -5,7 +5,9 @@
 // differences, and without it the client would read off differences of activations exactly. Roles, formulas and simulators of a single
 // round are those of relu.ts with no truncation; the rest is local.
 import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
+import type { Words } from '../../kernel/compute.js';
 import type { MaxPoolStep, ReluStep } from '../../model/program.js';
+import { ringWords, runWords, setWords } from '../../ring/words.js';
 import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
 import { relu } from './relu.js';
 import { isSealed } from './states.js';
@@ -40,12 +42,12 @@ function roundEnvironment(environment: CostEnvironment, round: Round): CostEnvir
 
 interface Nested {
   readonly context: StepContext;
-  readonly output: () => Int32Array;
+  readonly output: () => Words;
 }
 
 /** A round's own view of the step: its messages and draws are numbered apart, its input and output are arrays. */
-function nested(context: StepContext, round: Round, index: number, input?: Int32Array): Nested {
-  let output: Int32Array | undefined;
+function nested(context: StepContext, round: Round, index: number, input?: Words): Nested {
+  let output: Words | undefined;
   const offset = index * roundStride;
   return {
     context: {
@@ -71,7 +73,7 @@ function messages(step: MaxPoolStep, environment: CostEnvironment): MessageSize[
 }
 
 /** Candidates of every window side by side: [candidate][batch, outputs of the pass]. */
-async function gather(context: StepContext, pass: PoolPass, number: number, source: Int32Array): Promise<Int32Array> {
+async function gather(context: StepContext, pass: PoolPass, number: number, source: Words): Promise<Words> {
   const { compute, memory, batch } = context;
   const index = context.cached(`pass${number}`, () => {
     const list = compute.words(pass.kernel * pass.outputs * batch);
@@ -82,8 +84,8 @@ async function gather(context: StepContext, pass: PoolPass, number: number, sour
     }
     return list;
   });
-  const out = memory.words(index.length);
-  await compute.run('gatherWords', [out, source, index], index.length, { grain: 32 });
+  const out = ringWords(memory, context.program.ringBits, index.length);
+  await runWords(compute, 'gather', out, [out, source, index], index.length);
   return out;
 }
 
@@ -91,9 +93,10 @@ async function gather(context: StepContext, pass: PoolPass, number: number, sour
 async function tournament(
   context: StepContext,
   step: MaxPoolStep,
-  play: (round: Round, index: number, difference: Int32Array) => Promise<Int32Array>,
+  play: (round: Round, index: number, difference: Words) => Promise<Words>,
 ): Promise<void> {
   const { compute, memory } = context;
+  const { ringBits } = context.program;
   const passes = maxPoolPasses(step.geometry);
   const rounds = roundsOf(step, context.batch);
   let values = context.value(step.input);
@@ -105,19 +108,19 @@ async function tournament(
       if (round.pass !== number) continue;
       const half = pairs(round);
       const [a, b] = [values.subarray(0, half), values.subarray(half, 2 * half)];
-      const difference = memory.words(half);
-      await compute.run('subWords', [difference, a, b], half, { grain: 32 });
+      const difference = ringWords(memory, ringBits, half);
+      await runWords(compute, 'sub', difference, [difference, a, b], half);
       const won = await play(round, index, difference);
-      const next = memory.words(half + (round.candidates & 1) * round.outputs);
-      await compute.run('addWords', [next, b, won], half, { grain: 32 });
-      next.set(values.subarray(2 * half), half);
+      const next = ringWords(memory, ringBits, half + (round.candidates & 1) * round.outputs);
+      await runWords(compute, 'add', next, [next, b, won], half);
+      setWords(next.subarray(half), values.subarray(2 * half));
       memory.free(difference, values);
       values = next;
     }
   }
   if (passes.length === 0) {
-    const copy = memory.words(values.length);
-    copy.set(values);
+    const copy = ringWords(memory, ringBits, values.length);
+    setWords(copy, values);
     values = copy;
   }
   context.give(step.output, values);

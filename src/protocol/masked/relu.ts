@@ -15,7 +15,9 @@
 // are padded with the server's half of their masks: all uniform. Server: every dealt share is padded by the client's half, planes likewise,
 // and the result by lambda'. The provider receives nothing.
 // Function-dependent masks as in ASTRA (2019) and ABY2.0 (2021); truncation as in Escudero et al. (2020).
+import type { Words } from '../../kernel/compute.js';
 import type { ReluStep } from '../../model/program.js';
+import { callWords, ringWords, runWords, setWords, setZero, wordBytes } from '../../ring/words.js';
 import { messageNames } from '../messages.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
 import { asWords, carve, carvedBytes, packedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
@@ -26,6 +28,8 @@ import { type ComparisonPlan, planComparison } from './plan.js';
 
 /** Draws of the step: with the client (shares, then lambda'), with the server (planes and the opening's mask c). */
 const parts = { shares: 0, mask: 1, planes: 2 } as const;
+
+const words = (context: StepContext, length: number): Words => ringWords(context.memory, context.program.ringBits, length);
 
 interface Shape {
   readonly k: number;
@@ -87,29 +91,31 @@ function messages(step: ReluStep, environment: CostEnvironment): MessageSize[] {
 /** What client and provider draw together, cut into its parts. */
 interface ClientDraw {
   readonly shares: comparison.ComparisonShares;
-  readonly high: Int32Array;
-  readonly carry: Int32Array;
-  readonly hinges: readonly { readonly high: Int32Array; readonly carry: Int32Array; readonly zeta: Int32Array }[];
+  readonly high: Words;
+  readonly carry: Words;
+  readonly hinges: readonly { readonly high: Words; readonly carry: Words; readonly zeta: Words }[];
   readonly identity: readonly Uint8Array[];
 }
 
 async function drawWithClient(
   context: StepContext,
-  { plan, hinges }: Shape,
+  { k, plan, hinges }: Shape,
   layout: PatchLayout,
   peer: 'client' | 'provider',
 ): Promise<ClientDraw> {
   const { compared, blocks } = layout;
   const compareSizes = comparison.clientDrawSizes(plan, blocks, hinges);
-  const hingeSizes = Array.from({ length: hinges }, () => [4 * compared, 4 * compared, 4 * blocks]).flat();
-  const all = [...compareSizes, 4 * compared, 4 * compared, ...hingeSizes, ...identity.identityDrawSizes(layout.identity)];
+  const [each, block] = [wordBytes(k) * compared, wordBytes(k) * blocks];
+  const hingeSizes = Array.from({ length: hinges }, () => [each, each, block]).flat();
+  const all = [...compareSizes, each, each, ...hingeSizes, ...identity.identityDrawSizes(layout.identity, k)];
   const whole = context.memory.bytes(carvedBytes(all));
   await context.draw(peer, parts.shares, whole);
   const pieces = carve(whole, all);
   const shares = comparison.clientShares(plan, blocks, hinges, pieces.splice(0, compareSizes.length));
-  const [high, carry] = pieces.splice(0, 2).map(asWords);
+  const take = (number: number) => pieces.splice(0, number).map((part) => asWords(part, k));
+  const [high, carry] = take(2);
   const dealt = Array.from({ length: hinges }, () => {
-    const [h, c, zeta] = pieces.splice(0, 3).map(asWords);
+    const [h, c, zeta] = take(3);
     return { high: h!, carry: c!, zeta: zeta! };
   });
   return { shares, high: high!, carry: carry!, hinges: dealt, identity: pieces };
@@ -117,30 +123,30 @@ async function drawWithClient(
 
 async function drawWithServer(
   context: StepContext,
-  { plan, hinges }: Shape,
+  { k, plan, hinges }: Shape,
   layout: PatchLayout,
   step: ReluStep,
   peer: 'server' | 'provider',
 ) {
   const planeSizes = comparison.serverDrawSizes(plan, layout.blocks, hinges);
-  const all = [...planeSizes, 4 * context.elements(step.input)];
+  const all = [...planeSizes, wordBytes(k) * context.elements(step.input)];
   const whole = context.memory.bytes(carvedBytes(all));
   await context.draw(peer, parts.planes, whole);
   const pieces = carve(whole, all);
-  const openingMask = asWords(pieces.pop()!);
+  const openingMask = asWords(pieces.pop()!, k);
   return { planes: pieces, openingMask };
 }
 
 /** The input under the opening's own mask, split into compared and identity elements. */
-async function splitInput(context: StepContext, step: ReluStep, layout: PatchLayout, openingMask: Int32Array) {
-  const { compute, memory } = context;
+async function splitInput(context: StepContext, step: ReluStep, layout: PatchLayout, openingMask: Words) {
+  const { compute } = context;
   const all = openingMask;
-  await compute.run('addWords', [all, all, context.value(step.input)], all.length, { grain: 32 });
-  if (!layout.comparedAt) return { compared: all, passed: memory.words(0) };
-  const compared = memory.words(layout.compared);
-  const passed = memory.words(layout.identity);
-  await compute.run('gatherWords', [compared, all, layout.comparedAt], layout.compared, { grain: 32 });
-  await compute.run('gatherWords', [passed, all, layout.identityAt!], layout.identity, { grain: 32 });
+  await runWords(compute, 'add', all, [all, all, context.value(step.input)], all.length);
+  if (!layout.comparedAt) return { compared: all, passed: words(context, 0) };
+  const compared = words(context, layout.compared);
+  const passed = words(context, layout.identity);
+  await runWords(compute, 'gather', compared, [compared, all, layout.comparedAt], layout.compared);
+  await runWords(compute, 'gather', passed, [passed, all, layout.identityAt!], layout.identity);
   return { compared, passed };
 }
 
@@ -149,15 +155,25 @@ async function joinOutput(
   context: StepContext,
   step: ReluStep,
   layout: PatchLayout,
-  compared: Int32Array,
-  passed: Int32Array,
-): Promise<Int32Array> {
+  compared: Words,
+  passed: Words,
+): Promise<Words> {
   if (!layout.comparedAt) return compared;
-  const out = context.memory.words(context.elements(step.output)).fill(0);
-  await context.compute.run('scatterWords', [out, compared, layout.comparedAt], layout.compared, { grain: 32 });
-  await context.compute.run('scatterWords', [out, passed, layout.identityAt!], layout.identity, { grain: 32 });
+  const out = words(context, context.elements(step.output));
+  setZero(out);
+  await runWords(context.compute, 'scatter', out, [out, compared, layout.comparedAt], layout.compared);
+  await runWords(context.compute, 'scatter', out, [out, passed, layout.identityAt!], layout.identity);
   context.memory.free(compared, passed);
   return out;
+}
+
+/** Elements in each block, as ring words. */
+function blockSizes(context: StepContext, { blockSizes }: PatchLayout): Words {
+  return context.cached('sizes', () => {
+    const sizes = ringWords(context.compute, context.program.ringBits, blockSizes.length);
+    setWords(sizes, blockSizes);
+    return sizes;
+  });
 }
 
 /** The words that are compared for one hinge: block sums of the opened words, less the cap of every element of the block. */
@@ -166,17 +182,17 @@ async function compareWords(
   step: ReluStep,
   { dropped }: Shape,
   layout: PatchLayout,
-  words: Int32Array,
+  opened: Words,
   hinge: number,
-): Promise<Int32Array> {
-  const { compute, memory } = context;
-  if (!layout.blockOf && hinge === 0) return words;
-  const sums = memory.words(layout.blocks);
+): Promise<Words> {
+  const { compute } = context;
+  if (!layout.blockOf && hinge === 0) return opened;
+  const sums = words(context, layout.blocks);
   if (layout.blockOf) {
-    sums.fill(0);
-    compute.call('scatterAddWords', sums, words, layout.blockOf, 0, layout.compared);
-  } else sums.set(words);
-  if (hinge === 1) await compute.run('addScaledWords', [sums, layout.blockSizes, -(step.cap! >> dropped)], layout.blocks, { grain: 32 });
+    setZero(sums);
+    callWords(compute, 'scatterAdd', sums, [sums, opened, layout.blockOf], layout.compared);
+  } else setWords(sums, opened);
+  if (hinge === 1) await runWords(compute, 'addScaled', sums, [sums, blockSizes(context, layout), -step.cap! / 2 ** dropped], layout.blocks);
   return sums;
 }
 
@@ -189,10 +205,10 @@ function elementPlane({ compute, memory }: StepContext, layout: PatchLayout, pla
 }
 
 /** ỹ >> f, from what was opened. */
-async function truncated(context: StepContext, { k, f }: Shape, opened: Int32Array, dropped: number): Promise<Int32Array> {
+async function truncated(context: StepContext, { k, f }: Shape, opened: Words, dropped: number): Promise<Words> {
   if (dropped === f) return opened;
-  const v = context.memory.words(opened.length);
-  await context.compute.run('shiftWords', [v, opened, k, f], opened.length, { grain: 32 });
+  const v = words(context, opened.length);
+  await runWords(context.compute, 'shift', v, [v, opened, k, f], opened.length);
   return v;
 }
 
@@ -202,25 +218,27 @@ async function select(
   step: ReluStep,
   shape: Shape,
   layout: PatchLayout,
-  v: Int32Array,
+  v: Words,
   signs: readonly comparison.Planes[],
   shares: Pick<ClientDraw, 'high' | 'carry' | 'hinges'>,
-  addend: Int32Array,
+  addend: Words,
   first: 0 | 1,
-): Promise<Int32Array> {
+): Promise<Words> {
   const { compute, memory } = context;
-  const out = memory.words(layout.compared);
+  const out = words(context, layout.compared);
   for (const [hinge, dealt] of shares.hinges.entries()) {
     let zeta = dealt.zeta;
     if (layout.blockOf) {
-      zeta = memory.words(layout.compared);
-      await compute.run('gatherWords', [zeta, dealt.zeta, layout.blockOf], layout.compared, { grain: 32 });
+      zeta = words(context, layout.compared);
+      await runWords(compute, 'gather', zeta, [zeta, dealt.zeta, layout.blockOf], layout.compared);
     }
     const z = elementPlane(context, layout, signs[hinge]!.block);
     const carries = shape.f > 0 ? [shares.carry, dealt.carry] : [0, 0];
-    const offset = hinge === 0 ? 0 : step.cap! >> shape.f;
-    await compute.run(
+    const offset = hinge === 0 ? 0 : step.cap! / 2 ** shape.f;
+    await runWords(
+      compute,
       'selectTruncated',
+      out,
       [
         out,
         hinge === 0 ? addend : out,
@@ -249,7 +267,7 @@ interface ClientMaterial {
   readonly shape: Shape;
   readonly layout: PatchLayout;
   readonly drawn: ClientDraw;
-  readonly mask: Int32Array;
+  readonly mask: Words;
 }
 
 async function outputMask(
@@ -260,11 +278,11 @@ async function outputMask(
   drawn: ClientDraw,
   peer: 'client' | 'provider',
 ) {
-  const mask = context.memory.words(layout.compared);
+  const mask = words(context, layout.compared);
   await context.draw(peer, parts.mask, mask);
   const passed = await identity.identityMask(context, layout.identity, f, drawn.identity);
-  const own = context.memory.words(layout.compared);
-  own.set(mask);
+  const own = words(context, layout.compared);
+  setWords(own, mask);
   context.give(step.output, await joinOutput(context, step, layout, own, passed));
   return mask;
 }
@@ -285,25 +303,23 @@ async function providerOffline(context: StepContext, step: ReluStep): Promise<vo
   memory.free(await outputMask(context, step, layout, f, drawn, 'client'));
   const withServer = await drawWithServer(context, shape, layout, step, 'server');
   const masks = await splitInput(context, step, layout, withServer.openingMask);
-  const opened = memory.words(layout.compared);
-  await compute.run('shiftWords', [opened, masks.compared, k, shape.dropped], layout.compared, { grain: 32 });
-  const words = await compareWords(context, step, shape, layout, opened, 0);
+  const opened = words(context, layout.compared);
+  await runWords(compute, 'shift', opened, [opened, masks.compared, k, shape.dropped], layout.compared);
+  const sums = await compareWords(context, step, shape, layout, opened, 0);
   if (layout.compared + layout.identity === 0) return;
   const message = payloadWriter(context, sizes(step, context).correlation);
-  const zetas = await comparison.dealComparison(context, plan, words, shape.shift, drawn.shares, withServer.planes, message);
-  const carry = (part: Int32Array): Int32Array | number => (f > 0 ? part : 0);
-  const deal = async (plane: Uint8Array | 0, high: Int32Array, low: Int32Array) => {
-    await compute.run('shareTruncationWords', [masks.compared, plane, high, carry(low), k, f], layout.compared, {
-      grain: 128,
-      costPerItem: 2,
-    });
+  const zetas = await comparison.dealComparison(context, plan, sums, shape.shift, drawn.shares, withServer.planes, message);
+  const carry = (part: Words): Words | number => (f > 0 ? part : 0);
+  const deal = async (plane: Uint8Array | 0, high: Words, low: Words) => {
+    const args = [masks.compared, plane, high, carry(low), k, f];
+    await runWords(compute, 'shareTruncation', high, args, layout.compared, { grain: 128, costPerItem: 2 });
     await message.words(high, layout.compared, k);
     await message.words(low, layout.compared, f);
   };
   await deal(0, drawn.high, drawn.carry);
   for (const [hinge, dealt] of drawn.hinges.entries()) {
     await deal(elementPlane(context, layout, zetas[hinge]!), dealt.high, dealt.carry);
-    await compute.run('bitMinusWords', [dealt.zeta, zetas[hinge]!], layout.blocks, { grain: 128 });
+    await runWords(compute, 'bitMinus', dealt.zeta, [dealt.zeta, zetas[hinge]!], layout.blocks, { grain: 128 });
     await message.words(dealt.zeta, layout.blocks, k);
   }
   await identity.dealIdentity(context, masks.passed, layout.identity, f, drawn.identity, message);
@@ -313,7 +329,7 @@ async function providerOffline(context: StepContext, step: ReluStep): Promise<vo
 interface ServerMaterial {
   readonly shape: Shape;
   readonly layout: PatchLayout;
-  readonly openingMask: Int32Array;
+  readonly openingMask: Words;
   readonly compare: comparison.ComparisonShares;
   readonly shares: Pick<ClientDraw, 'high' | 'carry' | 'hinges'>;
   readonly identity: identity.IdentityShares;
@@ -329,9 +345,9 @@ async function serverOffline(context: StepContext, step: ReluStep): Promise<Serv
   const message = payloadReader(context, await context.receive('provider', messageNames.correlation, sizes(step, context).correlation));
   const compare = comparison.serverShares(context, plan, blocks, drawn.planes, message);
   const read = async (count: number, bits: number) => {
-    const words = context.memory.words(count);
-    await message.words(words, count, bits);
-    return words;
+    const read = words(context, count);
+    await message.words(read, count, bits);
+    return read;
   };
   const high = await read(compared, k);
   const carry = await read(compared, f);
@@ -343,25 +359,31 @@ async function serverOffline(context: StepContext, step: ReluStep): Promise<Serv
   return { shape, layout, openingMask: drawn.openingMask, compare, shares: { high, carry, hinges: dealt }, identity: pass };
 }
 
+/** Every channel is a zero one. */
+function giveZeros(context: StepContext, step: ReluStep): void {
+  const zeros = words(context, context.elements(step.output));
+  setZero(zeros);
+  context.give(step.output, zeros);
+}
+
 async function serverOnline(context: StepContext, step: ReluStep, material: ServerMaterial | undefined): Promise<void> {
-  if (!material) return context.give(step.output, context.memory.words(context.elements(step.output)).fill(0));
+  if (!material) return giveZeros(context, step);
   const { shape, layout, compare, shares } = material;
   const { k, f, dropped, plan, shift, hinges } = shape;
   const { compared, blocks } = layout;
-  const { memory } = context;
   const size = sizes(step, context);
   const input = await splitInput(context, step, layout, material.openingMask);
-  const opened = memory.words(compared);
-  await context.compute.run('shiftWords', [opened, input.compared, k, dropped], compared, { grain: 32 });
+  const opened = words(context, compared);
+  await runWords(context.compute, 'shift', opened, [opened, input.compared, k, dropped], compared);
   const pass = await identity.identityOpening(context, input.passed, layout.identity, f);
 
   const opening = payloadWriter(context, size.opening);
   await opening.words(opened, compared, k - dropped);
   const mine: comparison.Planes[] = [];
-  const words: Int32Array[] = [];
+  const sums: Words[] = [];
   for (let hinge = 0; hinge < hinges; hinge++) {
-    words.push(await compareWords(context, step, shape, layout, opened, hinge));
-    mine.push(await comparison.lookUp(context, plan, compare, hinge, words[hinge]!, shift));
+    sums.push(await compareWords(context, step, shape, layout, opened, hinge));
+    mine.push(await comparison.lookUp(context, plan, compare, hinge, sums[hinge]!, shift));
     opening.planes(mine[hinge]!.block, mine[hinge]!.number, blocks);
   }
   opening.raw(pass.plane, packedBytes(layout.identity, 1));
@@ -379,18 +401,18 @@ async function serverOnline(context: StepContext, step: ReluStep, material: Serv
       signsMessage.planes(last.block, last.number, blocks);
       comparison.open(context, last, comparison.readPlanes(context, answer, plan.second.masks, blocks));
     }
-    signs.push(comparison.resultPlane(context, plan, compare, hinge, last, false, words[hinge]!, shift));
+    signs.push(comparison.resultPlane(context, plan, compare, hinge, last, false, sums[hinge]!, shift));
     signsMessage.planes(signs[hinge]!.block, signs[hinge]!.number, blocks);
   }
-  const e = memory.words(layout.identity);
+  const e = words(context, layout.identity);
   await answer.words(e, layout.identity, f);
   const passed = await identity.identityResult(context, pass, material.identity, e, layout.identity, f);
-  if (compared === 0) return context.give(step.output, await joinOutput(context, step, layout, memory.words(0), passed));
+  if (compared === 0) return context.give(step.output, await joinOutput(context, step, layout, words(context, 0), passed));
   context.send('client', messageNames.signs, signsMessage.done());
 
   const result = payloadReader(context, await context.receive('client', messageNames.result, size.result));
   for (const plane of signs) comparison.open(context, plane, comparison.readPlanes(context, result, 1, blocks));
-  const theirs = memory.words(compared);
+  const theirs = words(context, compared);
   await result.words(theirs, compared, k);
   const x = await select(context, step, shape, layout, v, signs, shares, theirs, 0);
   context.give(step.output, await joinOutput(context, step, layout, x, passed));
@@ -403,14 +425,14 @@ async function clientOnline(context: StepContext, step: ReluStep, { shape, layou
   const size = sizes(step, context);
   if (compared + layout.identity === 0) return;
   const opening = payloadReader(context, await context.receive('server', messageNames.opening, size.opening));
-  const opened = memory.words(compared);
+  const opened = words(context, compared);
   await opening.words(opened, compared, k - dropped);
   const answer = payloadWriter(context, size.answer);
-  const words: Int32Array[] = [];
+  const sums: Words[] = [];
   const levels: comparison.Planes[] = [];
   for (let hinge = 0; hinge < hinges; hinge++) {
-    words.push(await compareWords(context, step, shape, layout, opened, hinge));
-    const mine = await comparison.lookUp(context, plan, drawn.shares, hinge, words[hinge]!, shift);
+    sums.push(await compareWords(context, step, shape, layout, opened, hinge));
+    const mine = await comparison.lookUp(context, plan, drawn.shares, hinge, sums[hinge]!, shift);
     answer.planes(mine.block, mine.number, blocks);
     comparison.open(context, mine, comparison.readPlanes(context, opening, mine.number, blocks));
     const second = plan.second ? comparison.secondLevel(context, plan, drawn.shares, hinge, mine, true) : mine;
@@ -430,7 +452,7 @@ async function clientOnline(context: StepContext, step: ReluStep, { shape, layou
   for (let hinge = 0; hinge < hinges; hinge++) {
     const last = levels[hinge]!;
     if (plan.second) comparison.open(context, last, comparison.readPlanes(context, theirs, plan.second.masks, blocks));
-    signs.push(comparison.resultPlane(context, plan, drawn.shares, hinge, last, true, words[hinge]!, shift));
+    signs.push(comparison.resultPlane(context, plan, drawn.shares, hinge, last, true, sums[hinge]!, shift));
     result.planes(signs[hinge]!.block, signs[hinge]!.number, blocks);
     comparison.open(context, signs[hinge]!, comparison.readPlanes(context, theirs, 1, blocks));
   }

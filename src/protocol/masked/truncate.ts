@@ -1,5 +1,7 @@
 // Truncation of a whole layer without an activation: sealed or hidden in, hidden out. Formulas and simulators in identity.ts.
+import type { Words } from '../../kernel/compute.js';
 import type { TruncateStep } from '../../model/program.js';
+import { ringWords, runWords } from '../../ring/words.js';
 import { messageNames } from '../messages.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
 import { carve, carvedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
@@ -22,7 +24,7 @@ function messages(step: TruncateStep, environment: CostEnvironment): MessageSize
 /** Draws t_c, lambda0, lambda1 and gives the output its mask. */
 async function drawAndMask(context: StepContext, step: TruncateStep, peer: 'client' | 'provider'): Promise<Uint8Array[]> {
   const count = context.elements(step.input);
-  const all = identity.identityDrawSizes(count);
+  const all = identity.identityDrawSizes(count, context.program.ringBits);
   const whole = context.memory.bytes(carvedBytes(all));
   await context.draw(peer, parts.shares, whole);
   const drawn = carve(whole, all);
@@ -31,12 +33,12 @@ async function drawAndMask(context: StepContext, step: TruncateStep, peer: 'clie
 }
 
 /** The input under the opening's own mask c, which the client lacks. */
-async function underOpeningMask(context: StepContext, step: TruncateStep, mask: Int32Array): Promise<void> {
-  await context.compute.run('addWords', [mask, mask, context.value(step.input)], mask.length, { grain: 32 });
+async function underOpeningMask(context: StepContext, step: TruncateStep, mask: Words): Promise<void> {
+  await runWords(context.compute, 'add', mask, [mask, mask, context.value(step.input)], mask.length);
 }
 
-async function openingMask(context: StepContext, step: TruncateStep, peer: 'server' | 'provider'): Promise<Int32Array> {
-  const mask = context.memory.words(context.elements(step.input));
+async function openingMask(context: StepContext, step: TruncateStep, peer: 'server' | 'provider'): Promise<Words> {
+  const mask = ringWords(context.memory, context.program.ringBits, context.elements(step.input));
   await context.draw(peer, parts.opening, mask);
   return mask;
 }
@@ -51,7 +53,7 @@ async function providerOffline(context: StepContext, step: TruncateStep): Promis
 }
 
 interface ServerMaterial {
-  readonly mask: Int32Array;
+  readonly mask: Words;
   readonly shares: identity.IdentityShares;
 }
 
@@ -69,7 +71,7 @@ async function serverOnline(context: StepContext, step: TruncateStep, { mask, sh
   const opening = await identity.identityOpening(context, mask, mask.length, step.truncateBits);
   context.send('client', messageNames.opening, opening.plane.subarray(0, size.opening));
   const answer = payloadReader(context, await context.receive('client', messageNames.answer, size.answer));
-  const e = context.memory.words(mask.length);
+  const e = ringWords(context.memory, context.program.ringBits, mask.length);
   await answer.words(e, mask.length, step.truncateBits);
   context.give(step.output, await identity.identityResult(context, opening, shares, e, mask.length, step.truncateBits));
 }

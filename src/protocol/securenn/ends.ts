@@ -98,6 +98,6 @@ export async function receiveOutput(context: StepContext<Words>): Promise<Words>
   await message.words(words, words.length, ringBits);
   message.free();
   await runWords(context.compute, 'add', words, [words, words, own], words.length);
-  wrapWords(words, ringBits);
+  await wrapWords(context.compute, words, ringBits);
   return words.slice();
 }
