@@ -181,9 +181,11 @@ export async function openModel(
   return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, running);
 }
 
-/** The ring to compile to. */
-function ringOf({ ring, suite }: ModelOptions): number {
-  return ring ?? suites[suite ?? 'masked']?.defaultRingBits ?? 32;
+/** The ring to compile to, and how much of it values may use: 32 bits, all of them, where no suite is named that this version knows. */
+function ringOf({ ring, suite: name }: ModelOptions): { readonly ringBits: number; readonly rangeBits: number } {
+  const suite = suites[name ?? 'masked'];
+  const ringBits = ring ?? suite?.defaultRingBits ?? 32;
+  return { ringBits, rangeBits: suite?.rangeBits(ringBits) ?? ringBits };
 }
 
 async function compileAnew(
@@ -196,7 +198,7 @@ async function compileAnew(
 ): Promise<StoredModel> {
   const progress = task.output.progress('compiling', 1);
   const settings = {
-    ringBits: ringOf(options),
+    ...ringOf(options),
     ...(options.truncateEvery && { truncateEvery: options.truncateEvery }),
     ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }),
   };

@@ -39,14 +39,6 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (tex
   };
 }
 
-/** Reads the width of a ring. */
-function ringBits(text: string): number {
-  const bits = Number(text);
-  if (bits !== 64 && !(Number.isSafeInteger(bits) && bits >= 16 && bits <= 32))
-    throw new InvalidArgumentError('It has to be a whole number from 16 to 32, or 64.');
-  return bits;
-}
-
 /** Reads a number of seconds above zero. */
 export function seconds(text: string): number {
   const value = Number(text);
@@ -86,8 +78,8 @@ export function withCompilation(command: Command, { spec = true } = {}): Command
   if (spec) command.option('--spec <file>', 'block-ReLU spec to compile with');
   return command
     .addOption(
-      new Option('--ring <bits>', 'bits of the ring: 16 to 32, or 64 (default: 32, or 64 where --suite is a securenn one)').argParser(
-        ringBits,
+      new Option('--ring <bits>', 'bits of the ring, 16 to 64 (default: 32, or 64 where --suite is a securenn one)').argParser(
+        wholeNumber(16, 64),
       ),
     )
     .addOption(new Option('--truncate-every <n>', 'truncate only after n linear layers (with --ring 64)').argParser(wholeNumber(1, 3)))

@@ -3,7 +3,7 @@ import { DataError } from '../errors.js';
 import type { ConvGeometry, PoolGeometry } from '../kernel/geometry.js';
 import { kernelLimit } from '../kernel/tiling.js';
 import type { MaxPoolStep, Patch, Program, ReluStep, ResampleStep, Step, SumPoolStep, TensorId, ViewStep } from './program.js';
-import { stepInputs } from './program.js';
+import { factorLimit, stepInputs } from './program.js';
 
 /** Elements of one tensor, and of all tensors together; ImageNet networks have below 2^21 and 2^25. */
 const maxTensor = 2 ** 26;
@@ -89,6 +89,7 @@ function checkStep(program: Program, step: Step): void {
     case 'add':
       step.inputs.forEach(same);
       if (step.factors.length !== step.inputs.length) fail(step.name, `${step.factors.length} factors for ${step.inputs.length} inputs`);
+      if (step.factors.some((factor) => Math.abs(factor) >= factorLimit(program.ringBits))) fail(step.name, 'a factor is too large');
       return;
     case 'product':
       step.inputs.forEach(same);

@@ -8,7 +8,7 @@ import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
 import { splitOutputActivation } from './passes/reorder.js';
 import { simplify } from './passes/simplify.js';
-import type { Patch, Program, ProgramWeights, Step, TensorId, TensorInfo } from './program.js';
+import { factorLimit, type Patch, type Program, type ProgramWeights, type Step, type TensorId, type TensorInfo } from './program.js';
 import { resampleWeights } from './resample.js';
 import { chooseScales, type Scales } from './scales.js';
 import { simulate } from './simulate.js';
@@ -17,8 +17,13 @@ import { uniformScales } from './uniform-scales.js';
 import { checkWindowNames, reluWindow, type WindowOptions, windowFrom } from './windows.js';
 
 export interface CompileOptions {
-  /** Ring Z_{2^ringBits}: 16 to 32, or 64 (default 32). */
+  /** Ring Z_{2^ringBits}: 16 to 64 (default 32). */
   readonly ringBits?: number;
+  /**
+   * How many of the ring's bits values use, what is left being headroom: a suite's affair (its `rangeBits`), as one whose truncation may fail
+   * needs some. Default and most: {@link exactRangeBits}.
+   */
+  readonly rangeBits?: number;
   /** Patches of a spec, by layer name. */
   readonly spec?: LayerPatches;
   /** Comparison windows of a spec, by layer name; layers without one get the exact window of their calibrated range. */
@@ -59,11 +64,10 @@ export interface Compiled {
 export const thriftBits = 1;
 
 /**
- * In the ring of 2^64 values get the scales a ring of this width would give them. What is left is headroom: truncation of shares fails with
- * probability |x| / 2^64 an element (below 2^-30 here), which is what the wide ring is for. ResNet-20: 14 fractional bits for
- * activations and as many for weights.
+ * Rings of more bits give values the scales of this width: everything compared is then below 2^53, exact in the doubles that encode pictures
+ * and simulate. ResNet-20 keeps 23 fractional bits of activations and as many of weights, which float32 has not got.
  */
-const longRangeBits = 36;
+export const exactRangeBits = 54;
 
 /** Calibration pictures that are simulated again to count what leaves the range. */
 const simulatedPictures = 16;
@@ -80,8 +84,8 @@ export async function compileGraph(
   options: CompileOptions = {},
 ): Promise<Compiled> {
   const ringBits = options.ringBits ?? 32;
-  if (!Number.isInteger(ringBits) || ringBits < 16 || (ringBits > 32 && ringBits !== 64)) {
-    throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 32, or 64' });
+  if (!Number.isInteger(ringBits) || ringBits < 16 || ringBits > 64) {
+    throw new UsageError(`ring of ${ringBits} bits`, { code: 'bad-ring', where: '--ring', hint: 'choose 16 to 64' });
   }
   if (options.truncateEvery !== undefined && ringBits !== 64)
     throw new UsageError('only the ring of 64 bits has room for values that are not truncated', {
@@ -89,6 +93,7 @@ export async function compileGraph(
       where: '--truncate-every',
       hint: 'give --ring 64',
     });
+  const rangeBits = Math.min(ringBits, options.rangeBits ?? exactRangeBits, exactRangeBits);
   const { graph: scores, activation } = splitOutputActivation(simplify(graph));
   const windows = options.windows ?? new Map();
   checkWindowNames(scores, windows);
@@ -100,7 +105,7 @@ export async function compileGraph(
   const scales =
     options.truncateEvery === undefined
       ? chooseScales(lowered, ranges, {
-          ringBits: Math.min(ringBits, longRangeBits),
+          ringBits: rangeBits,
           marginBits,
           thriftBits: options.thriftBits ?? thriftBits,
         })
@@ -109,6 +114,7 @@ export async function compileGraph(
   const program: Program = {
     schema: 'tessera/program@1',
     ringBits,
+    ...(options.truncateEvery === undefined && rangeBits < ringBits && { rangeBits }),
     tensors: assembled.tensors,
     input: assembled.ids.get(lowered.input.id)!,
     output: assembled.ids.get(lowered.output)!,
@@ -211,13 +217,13 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowO
           kind: 'add',
           name: node.name,
           inputs,
-          factors: node.factors.map((f, i) => f * alignment(node, i, scales)),
+          factors: node.factors.map((f, i) => f * alignment(node, i, scales, options.ringBits)),
           output: output(),
         });
         break;
       case 'concat': {
         const aligned = inputs.map((input, i) => {
-          const factor = alignment(node, i, scales);
+          const factor = alignment(node, i, scales, options.ringBits);
           if (factor === 1) return input;
           const shifted = tensor(out.tensors[input]!.shape, scales.scale.get(node.output)!);
           out.steps.push({ kind: 'add', name: `${node.name}/align${i}`, inputs: [input], factors: [factor], output: shifted });
@@ -241,9 +247,9 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowO
 }
 
 /** The public integer that brings input `i` of a sum or join to the scale of its output. */
-function alignment(node: GraphNode, i: number, scales: Scales): number {
+function alignment(node: GraphNode, i: number, scales: Scales, ringBits: number): number {
   const factor = scales.scale.get(node.output)! / scales.scale.get(node.inputs[i]!)!;
-  if (!Number.isSafeInteger(factor) || factor >= 2 ** 31) {
+  if (!Number.isSafeInteger(factor) || factor >= factorLimit(ringBits)) {
     throw new DataError(`node ${node.name}: its inputs' scales differ by ${factor}`, {
       code: 'bad-scale',
       where: node.name,

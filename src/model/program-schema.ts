@@ -5,7 +5,7 @@ const integer = (low: number, high: number) => v.pipe(v.number(), v.integer(), v
 const count = integer(1, 2 ** 24);
 const offset = integer(-(2 ** 24), 2 ** 24);
 const id = integer(0, 65535);
-const factor = integer(-(2 ** 31) + 1, 2 ** 31 - 1);
+const factor = integer(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
 const name = v.pipe(v.string(), v.maxLength(1024));
 const shape = v.pipe(v.array(count), v.maxLength(8));
 
@@ -81,7 +81,8 @@ const step = v.variant('kind', [
 
 export const programSchema = v.strictObject({
   schema: v.literal('tessera/program@1'),
-  ringBits: v.union([integer(16, 32), v.literal(64)]),
+  ringBits: integer(16, 64),
+  rangeBits: v.exactOptional(integer(16, 63)),
   tensors: v.pipe(
     v.array(v.strictObject({ shape, scale: v.pipe(v.number(), v.finite(), v.minValue(2 ** -64), v.maxValue(2 ** 64)) })),
     v.maxLength(65536),

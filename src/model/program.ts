@@ -137,6 +137,9 @@ export type Step =
   | ResampleStep
   | ProductStep;
 
+/** Factors of sums are below this in size: kernels take them as 32-bit words, or with 64-bit ones as doubles. */
+export const factorLimit = (ringBits: number): number => (ringBits > 32 ? Number.MAX_SAFE_INTEGER : 2 ** 31);
+
 /** The tensors a step reads, in order. */
 export function stepInputs(step: Step): readonly TensorId[] {
   return step.kind === 'add' || step.kind === 'concat' || step.kind === 'product' ? step.inputs : [step.input];
@@ -147,8 +150,10 @@ export type OutputActivation = 'none' | 'softmax' | 'logsoftmax';
 
 export interface Program {
   readonly schema: 'tessera/program@1';
-  /** Ring Z_{2^ringBits}: 16 to 32, or 64. */
+  /** Ring Z_{2^ringBits}: 16 to 64. */
   readonly ringBits: number;
+  /** The bits that values use where they are fewer: |value| < 2^(rangeBits − 2). */
+  readonly rangeBits?: number;
   readonly tensors: readonly TensorInfo[];
   readonly input: TensorId;
   readonly output: TensorId;

@@ -15,6 +15,8 @@ export interface Suite {
   readonly reusesWeights: boolean;
   /** The ring a model is compiled to for this suite where nobody says otherwise. */
   readonly defaultRingBits: number;
+  /** How many bits of a ring values may use; the rest is headroom, where truncation could fail without it. */
+  rangeBits(ringBits: number): number;
   /** Why this suite cannot run a program; undefined where it can. */
   refuses(program: Program): string | undefined;
 }
@@ -60,6 +62,6 @@ export function checkSuite(suite: Suite, program: Program): void {
     throw new UsageError(`the ${suite.name} suite ${reason}`, {
       code: 'suite-refuses',
       where: '--suite',
-      hint: 'compile the model again with another --ring, or choose another --suite',
+      hint: 'compile the model again for this --suite or with another --ring, or choose another --suite',
     });
 }

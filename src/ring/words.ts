@@ -60,13 +60,7 @@ export function runWords(
 const kernelName = (kernel: WordKernel, words: Words): string => `${kernel}${words instanceof BigInt64Array ? 'Longs' : 'Words'}`;
 
 /** The same, all of it at once on this thread. */
-export function callWords(
-  compute: Compute,
-  kernel: WordKernel,
-  words: Words,
-  args: readonly (number | HeapArray)[],
-  total: number,
-): void {
+export function callWords(compute: Compute, kernel: WordKernel, words: Words, args: readonly (number | HeapArray)[], total: number): void {
   compute.call(kernelName(kernel, words), ...args, 0, total);
 }
 

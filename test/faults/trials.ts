@@ -50,11 +50,17 @@ export const small: Served = {
   calibration: { images: values(32 * 16, 1), count: 16, marginBits: 1 },
 };
 
+/** The ring a suite prefers. */
+function settingsOf(name: string): { ringBits: number; rangeBits: number } {
+  const suite = suites[name]!;
+  return { ringBits: suite.defaultRingBits, rangeBits: suite.rangeBits(suite.defaultRingBits) };
+}
+
 /** Opens a network of parties that serves a model. */
 export async function openTrials(options: NetworkOptions = {}, served: Served = small): Promise<Trials> {
   const { onnx, picture, calibration, suite = 'masked' } = served;
   const compute = await createNodeCompute({ inline: true, maxBytes: 2 ** 28 });
-  const model = await compileGraph(compute, readGraph(onnx), calibration, { ringBits: suites[suite]!.defaultRingBits });
+  const model = await compileGraph(compute, readGraph(onnx), calibration, settingsOf(suite));
   const plain = await expected(compute, model, picture, 1);
   const slack = served.slack ?? tolerance(model) * plain.unit;
   await compute.close();

@@ -217,8 +217,11 @@ describe.skipIf(!built)('secure operations in three processes (after npm run bui
   it.each(tried)(
     '$suite, $name: the simulation within a unit per truncation, and every byte the estimate says',
     async ({ suite, name, has, onnx, spec }) => {
-      const { defaultRingBits } = suites[suite]!;
-      const model = await prepare(compute, join(bench.folder, `${suite}-${name.slice(0, 12)}`), onnx, spec, defaultRingBits);
+      const { defaultRingBits: ringBits, rangeBits } = suites[suite]!;
+      const model = await prepare(compute, join(bench.folder, `${suite}-${name.slice(0, 12)}`), onnx, spec, {
+        ringBits,
+        rangeBits: rangeBits(ringBits),
+      });
       expect(kinds(model.program)).toEqual(expect.arrayContaining([...has]));
       const server = await bench.listening(['server', model.folder, '--provider', provider]);
       const client = await openClient(compute, { server: server.url, provider }, { suite });

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { writeModelFolder } from '../../src/cli/model-folder.js';
 import type { Compute } from '../../src/kernel/compute.js';
-import { type Compiled, compileGraph } from '../../src/model/compile.js';
+import { type Compiled, type CompileOptions, compileGraph } from '../../src/model/compile.js';
 import { programHash } from '../../src/model/files.js';
 import { readGraph } from '../../src/model/onnx.js';
 import type { LayerPatches } from '../../src/model/passes/lower.js';
@@ -108,7 +108,13 @@ export interface Prepared extends Compiled {
 }
 
 /** Compiles a network, calibrated on noise between -1 and 1, and writes it as a folder. */
-export async function prepare(compute: Compute, folder: string, onnx: Uint8Array, spec?: LayerPatches, ringBits = 32): Promise<Prepared> {
+export async function prepare(
+  compute: Compute,
+  folder: string,
+  onnx: Uint8Array,
+  spec?: LayerPatches,
+  ring: Pick<CompileOptions, 'ringBits' | 'rangeBits'> = {},
+): Promise<Prepared> {
   const graph = readGraph(onnx);
   const size = graph.input.shape.reduce((a, b) => a * b, 1);
   const images = (count: number, seed = 1) => values(count * size, seed);
@@ -116,7 +122,7 @@ export async function prepare(compute: Compute, folder: string, onnx: Uint8Array
     compute,
     graph,
     { images: images(32, 7), count: 32, marginBits: 1 },
-    { ringBits, ...(spec ? { spec } : {}) },
+    { ...ring, ...(spec ? { spec } : {}) },
   );
   const hash = await programHash(compiled.program);
   const { drelus, comparisons, clipped, fractionBits } = compiled.report;

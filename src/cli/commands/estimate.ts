@@ -28,7 +28,10 @@ export function estimateCommand(): Command {
         const { compiled, summary } = await openModel(source, options, task, compute, pictures);
         const costs: [string, SuiteEstimate][] = [];
         for (const [name, suite] of Object.entries(suites)) {
-          if ((options.suite ?? name) !== name || suite.refuses(compiled.program) !== undefined) continue;
+          if ((options.suite ?? name) !== name) continue;
+          const reason = suite.refuses(compiled.program);
+          if (reason !== undefined) task.output.note(`no estimate for the ${name} suite: it ${reason}`);
+          if (reason !== undefined) continue;
           const machine = await openMachine({ suite: name, threads: options.threads, ringBits: compiled.program.ringBits }, task);
           costs.push([name, estimateSuite(compiled.program, name, options.batch, machine)]);
         }

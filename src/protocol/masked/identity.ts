@@ -88,12 +88,7 @@ export async function identityOpening(
 }
 
 /** Client, answer: e = b t_c + lambda1. */
-export async function identityAnswer(
-  context: StepContext,
-  plane: Uint8Array,
-  count: number,
-  drawn: readonly Uint8Array[],
-): Promise<Words> {
+export async function identityAnswer(context: StepContext, plane: Uint8Array, count: number, drawn: readonly Uint8Array[]): Promise<Words> {
   const answer = ringWords(context.memory, context.program.ringBits, count);
   await runWords(context.compute, 'addWhereBit', answer, [answer, drawn[2]!, drawn[0]!, plane], count, { grain: 128 });
   return answer;

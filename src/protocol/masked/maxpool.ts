@@ -4,8 +4,9 @@
 // Every difference is opened under a fresh mask of its own (relu.ts draws it): overlapping windows open the same value in several
 // differences, and without it the client would read off differences of activations exactly. Roles, formulas and simulators of a single
 // round are those of relu.ts with no truncation; the rest is local.
-import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
+
 import type { Words } from '../../kernel/compute.js';
+import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
 import type { MaxPoolStep, ReluStep } from '../../model/program.js';
 import { ringWords, runWords, setWords } from '../../ring/words.js';
 import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';

@@ -151,13 +151,7 @@ async function splitInput(context: StepContext, step: ReluStep, layout: PatchLay
 }
 
 /** Puts compared and identity results back in their places; zero channels stay 0. */
-async function joinOutput(
-  context: StepContext,
-  step: ReluStep,
-  layout: PatchLayout,
-  compared: Words,
-  passed: Words,
-): Promise<Words> {
+async function joinOutput(context: StepContext, step: ReluStep, layout: PatchLayout, compared: Words, passed: Words): Promise<Words> {
   if (!layout.comparedAt) return compared;
   const out = words(context, context.elements(step.output));
   setZero(out);
@@ -192,7 +186,8 @@ async function compareWords(
     setZero(sums);
     callWords(compute, 'scatterAdd', sums, [sums, opened, layout.blockOf], layout.compared);
   } else setWords(sums, opened);
-  if (hinge === 1) await runWords(compute, 'addScaled', sums, [sums, blockSizes(context, layout), -step.cap! / 2 ** dropped], layout.blocks);
+  if (hinge === 1)
+    await runWords(compute, 'addScaled', sums, [sums, blockSizes(context, layout), -step.cap! / 2 ** dropped], layout.blocks);
   return sums;
 }
 

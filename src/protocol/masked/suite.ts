@@ -14,5 +14,6 @@ export const masked: Suite = {
   ends: ends as unknown as Suite['ends'],
   reusesWeights: true,
   defaultRingBits: 32,
+  rangeBits: (ringBits) => ringBits,
   refuses: () => undefined,
 };

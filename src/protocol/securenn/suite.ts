@@ -24,6 +24,12 @@ function operations(masks: WeightMasks, truncation: Truncation): OperationTable 
   } as unknown as OperationTable;
 }
 
+/**
+ * Truncation of shares fails with probability |x| / 2^64 an element, which is what the wide ring is for: below 2^-30 with so many bits.
+ * ResNet-20: 14 fractional bits for activations and as many for weights.
+ */
+const localRangeBits = 36;
+
 function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite {
   return {
     name,
@@ -31,7 +37,13 @@ function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite 
     ends,
     reusesWeights: masks === 'reusable',
     defaultRingBits: 64,
-    refuses: () => undefined,
+    rangeBits: (ringBits) => (truncation === localTruncation && ringBits === 64 ? localRangeBits : ringBits),
+    refuses: ({ ringBits, rangeBits }) => {
+      if (ringBits > 32 && ringBits < 64) return `computes in rings of 16 to 32 bits and of 64, and this program's has ${ringBits}`;
+      if (truncation === localTruncation && (rangeBits ?? 0) > localRangeBits)
+        return `truncates values of up to ${localRangeBits} of 64 bits, and this program's have ${rangeBits}`;
+      return undefined;
+    },
   };
 }
 
