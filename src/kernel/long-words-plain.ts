@@ -1,6 +1,6 @@
-// Plain twins of assembly/long-words.ts: slow, obvious, and the oracle of their tests. Same names, arrays instead of pointers, whole ranges
+// Plain twins of assembly/long-words.ts and long-compare.ts: slow, obvious, and the oracle of their tests. Same names, arrays instead of pointers, whole ranges
 // instead of begin and end. A plane is an array of 0 and 1 here.
-import { packPlane, unpackPlane } from './words-plain.js';
+import { packPlane, type Selection, unpackPlane } from './words-plain.js';
 
 const signed = (value: bigint): bigint => BigInt.asIntN(64, value);
 const unsigned = (value: bigint, bits: number): bigint => BigInt.asUintN(bits, value);
@@ -26,8 +26,22 @@ export function unpackLongs(bytes: Uint8Array, bits: number, count: number): Big
   );
 }
 
-export function shareTruncationLongs(mask: BigInt64Array, high: BigInt64Array, carry: BigInt64Array, bits: number, f: number) {
-  const kept = (i: number): bigint => unsigned(mask[i]!, bits);
+export const differenceSignedLongs = (a: BigInt64Array, b: BigInt64Array, bits: number): BigInt64Array =>
+  a.map((x, i) => BigInt.asIntN(bits, x - b[i]!));
+export const signExtendLongs = (a: BigInt64Array, bits: number): BigInt64Array => a.map((x) => BigInt.asIntN(bits, x));
+export const bitPlaneLongs = (words: BigInt64Array, bit: number): number[] => Array.from(words, (x) => Number((x >> BigInt(bit)) & 1n));
+export const bitMinusLongs = (words: BigInt64Array, plane: readonly number[]): BigInt64Array =>
+  words.map((x, j) => signed(BigInt(plane[j]!) - x));
+
+export function shareTruncationLongs(
+  mask: BigInt64Array,
+  plane: readonly number[] | undefined,
+  high: BigInt64Array,
+  carry: BigInt64Array,
+  bits: number,
+  f: number,
+) {
+  const kept = (i: number): bigint => (plane?.[i] === 0 ? 0n : unsigned(mask[i]!, bits));
   return {
     high: high.map((x, i) => signed((kept(i) >> BigInt(f)) - x)),
     carry: carry.map((x, i) => signed((kept(i) >> BigInt(bits - 1)) - x)),
@@ -38,6 +52,27 @@ const quarter = (width: number): bigint => 1n << BigInt(width - 2);
 
 export const slackPlaneLongs = (v: BigInt64Array, width: number): number[] =>
   Array.from(v, (x) => 1 - Number(unsigned(x + quarter(width), width) >> BigInt(width - 1)));
+
+/** See selectTruncated of words-plain.ts. */
+export function selectTruncatedLongs(
+  addend: BigInt64Array,
+  v: BigInt64Array,
+  z: readonly number[],
+  [h1, c1, h2, c2, s5]: readonly [BigInt64Array, BigInt64Array | undefined, BigInt64Array, BigInt64Array | undefined, BigInt64Array],
+  { bits, f, offset, sign, first }: Selection,
+): BigInt64Array {
+  const width = bits - f;
+  return addend.map((base, i) => {
+    const u = unsigned(v[i]! + quarter(width) - BigInt(offset), width);
+    const a = u - quarter(width);
+    const b = 1n - (u >> BigInt(width - 1));
+    const carry = (c: BigInt64Array | undefined): bigint => (c ? (b * c[i]!) << BigInt(width) : 0n);
+    const flipped = a * s5[i]! - h2[i]! + carry(c2);
+    const straight = (first ? a : 0n) - h1[i]! + carry(c1);
+    return signed(base + BigInt(sign) * (z[i] ? straight - flipped : flipped));
+  });
+}
+
 export const addWhereBitLongs = (addend: BigInt64Array, words: BigInt64Array, plane: readonly number[]): BigInt64Array =>
   addend.map((x, i) => signed(x + BigInt(plane[i]!) * words[i]!));
 export const addShiftedLongs = (base: BigInt64Array, words: BigInt64Array, shift: number): BigInt64Array =>

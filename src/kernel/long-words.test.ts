@@ -3,7 +3,9 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Compute } from './compute.js';
 import { createCompute } from './heap.js';
 import * as plain from './long-words-plain.js';
-import { packPlane, unpackPlane } from './words-plain.js';
+import { digitsOf, flipDigit, lookUpDigit, packPlane, unpackPlane } from './words-plain.js';
+
+type Longs = BigInt64Array;
 
 let compute: Compute;
 beforeAll(async () => {
@@ -58,6 +60,10 @@ describe('64-bit ring words', () => {
         expect(out.slice()).toEqual(plain.addLongs(a, b));
         compute.call('subLongs', out, x, y, 0, a.length);
         expect(out.slice()).toEqual(plain.subLongs(a, b));
+        compute.call('differenceSignedLongs', out, x, y, width, 0, a.length);
+        expect(out.slice()).toEqual(plain.differenceSignedLongs(a, b, width));
+        compute.call('signExtendLongs', out, x, width, 0, a.length);
+        expect(out.slice()).toEqual(plain.signExtendLongs(a, width));
         compute.call('scaleLongs', out, x, factor, 0, a.length);
         expect(out.slice()).toEqual(plain.scaleLongs(a, factor));
         out.set(b);
@@ -95,7 +101,7 @@ describe('truncation of 64-bit words', () => {
   it('shares a mask and adds as its twins do', () => {
     const inputs = sizes.chain((n) => fc.tuple(longs(n), longs(n), longs(n), bits(n)));
     fc.assert(
-      fc.property(inputs, widths, ([mask, high, carry, plane], { k, f }) => {
+      fc.property(inputs, widths, fc.boolean(), ([mask, high, carry, plane], { k, f }, gated) => {
         const n = mask.length;
         const [m, h, c, out] = [onHeap(mask), onHeap(high), onHeap(carry), compute.longs(n)];
         const bytes = compute.bytes((n >> 3) + 32);
@@ -108,9 +114,82 @@ describe('truncation of 64-bit words', () => {
         bytes.set(packPlane(plane));
         compute.call('addWhereBitLongs', out, m, h, bytes, 0, n);
         expect(out.slice()).toEqual(plain.addWhereBitLongs(mask, high, plane));
-        compute.call('shareTruncationLongs', m, 0, h, c, k, f, 0, n);
-        expect({ high: h.slice(), carry: c.slice() }).toEqual(plain.shareTruncationLongs(mask, high, carry, k, f));
+        compute.call('shareTruncationLongs', m, gated ? bytes : 0, h, c, k, f, 0, n);
+        const expected = plain.shareTruncationLongs(mask, gated ? plane : undefined, high, carry, k, f);
+        expect({ high: h.slice(), carry: c.slice() }).toEqual(expected);
+        compute.call('bitMinusLongs', m, bytes, 0, n);
+        expect(m.slice()).toEqual(plain.bitMinusLongs(mask, plane));
         compute.free(m, h, c, out, bytes);
+      }),
+    );
+  });
+
+  it('selects and adds as its twin does', () => {
+    const inputs = sizes.chain((n) => fc.tuple(bits(n), fc.array(longs(n), { minLength: 7, maxLength: 7 })));
+    fc.assert(
+      fc.property(inputs, widths, fc.maxSafeNat(), fc.boolean(), fc.boolean(), ([z, arrays], { k, f }, cap, minus, first) => {
+        const n = z.length;
+        const [addend, raw, h1, c1, h2, c2, s5] = arrays as [Longs, Longs, Longs, Longs, Longs, Longs, Longs];
+        const v = plain.shiftLongs(raw, k, f);
+        const shares = [h1, f > 0 ? c1 : undefined, h2, f > 0 ? c2 : undefined, s5] as const;
+        const settings = { bits: k, f, offset: cap % 2 ** Math.min(52, k - f - 2), sign: minus ? -1 : 1, first };
+        const heap = [addend, v, h1, c1, h2, c2, s5].map(onHeap);
+        const [hAddend, hv, ...hShares] = heap;
+        const args = hShares.map((share, i) => (shares[i] ? share : 0));
+        const plane = compute.bytes((n >> 3) + 32);
+        plane.set(packPlane(z));
+        const out = compute.longs(n);
+        const numbers = [k, f, settings.offset, settings.sign, first ? 1 : 0];
+        compute.call('selectTruncatedLongs', out, hAddend!, hv!, plane, ...args, ...numbers, 0, n);
+        expect(out.slice()).toEqual(plain.selectTruncatedLongs(addend, v, z, shares, settings));
+        compute.free(...heap, plane, out);
+      }),
+    );
+  });
+});
+
+describe('comparison of 64-bit words', () => {
+  const cases = fc.tuple(fc.oneof(fc.constantFrom(0, 1, 8, 9), fc.nat(140)), fc.integer({ min: 1, max: 5 })).chain(([n, g]) =>
+    fc.record({
+      n: fc.constant(n),
+      g: fc.constant(g),
+      values: longs(n),
+      table: fc.array(bits(2 ** g), { minLength: n, maxLength: n }),
+      position: fc.nat(64 - g),
+    }),
+  );
+
+  it('looks tables up, flips them at a digit, and takes bits as its twins do', () => {
+    fc.assert(
+      fc.property(cases, ({ n, g, values, table, position }) => {
+        const source = onHeap(values);
+        const digits = digitsOf(values, position, g);
+        const packed = compute.bytes(((n << g) >> 3) + 32);
+        packed.set(packPlane(table.flat()));
+        const [equal, above] = [compute.bytes((n >> 3) + 16), compute.bytes((n >> 3) + 16)];
+        compute.call('lookUpDigitLongs', equal, above, packed, source, position, g, 0, n);
+        const expected = lookUpDigit(table, digits);
+        expect(unpackPlane(equal, n)).toEqual(expected.equal);
+        expect(unpackPlane(above, n)).toEqual(expected.above);
+        compute.call('flipDigitLongs', packed, source, position, g, 0, n);
+        expect(unpackPlane(packed, n << g)).toEqual(flipDigit(table, digits).flat());
+        compute.call('bitPlaneLongs', equal, source, position, 0, n);
+        expect(unpackPlane(equal, n)).toEqual(plain.bitPlaneLongs(values, position));
+        compute.free(source, packed, equal, above);
+      }),
+    );
+  });
+
+  it('are doubles and back, exactly below 2^53', () => {
+    fc.assert(
+      fc.property(fc.array(fc.maxSafeInteger()), (values) => {
+        const source = onHeap(BigInt64Array.from(values, BigInt));
+        const out = compute.longs(values.length);
+        compute.call('longsToDoubles', out, source, 0, values.length);
+        expect([...new Float64Array(out.buffer, out.byteOffset, out.length)]).toEqual(values.map((v) => v + 0));
+        compute.call('doublesToLongs', out, out, 0, values.length);
+        expect(out.slice()).toEqual(BigInt64Array.from(values, BigInt));
+        compute.free(source, out);
       }),
     );
   });

@@ -1,4 +1,4 @@
-// Plain twins of assembly/words.ts and assembly/compare.ts: slow, obvious, and the oracle of their tests. Same names, arrays instead of
+// Plain twins of assembly/words.ts, compare.ts and tables.ts: slow, obvious, and the oracle of their tests. Same names, arrays instead of
 // pointers, whole ranges instead of begin and end. A plane is an array of 0 and 1 here, a table one such array an item.
 
 const ring = (value: number, bits: number): number => Number(BigInt.asUintN(bits, BigInt(value)));
@@ -7,6 +7,7 @@ const times = (a: number, b: number): bigint => BigInt(a) * BigInt(b);
 
 export const addWords = (a: Int32Array, b: Int32Array): Int32Array => a.map((x, i) => x + b[i]!);
 export const subWords = (a: Int32Array, b: Int32Array): Int32Array => a.map((x, i) => x - b[i]!);
+export const signExtendWords = (a: Int32Array, bits: number): Int32Array => a.map((x) => Number(BigInt.asIntN(bits, BigInt(x))));
 export const differenceSigned = (a: Int32Array, b: Int32Array, bits: number): Int32Array =>
   a.map((x, i) => Number(BigInt.asIntN(bits, BigInt(x) - BigInt(b[i]!))));
 export const scaleWords = (a: Int32Array, factor: number): Int32Array => a.map((x) => word(times(x, factor)));
@@ -37,18 +38,19 @@ export const unpackPlane = (bytes: Uint8Array, count: number): number[] =>
 
 export const bitPlane = (words: Int32Array, bit: number): number[] => Array.from(words, (x) => (x >>> bit) & 1);
 
-const digit = (x: number, position: number, g: number): number => (x >>> position) & (2 ** g - 1);
+/** The digits of words of either width. */
+export const digitsOf = (words: Int32Array | BigInt64Array, position: number, g: number): number[] =>
+  Array.from(words as Iterable<number | bigint>, (x) => Number((BigInt(x) >> BigInt(position)) & (2n ** BigInt(g) - 1n)));
 
-export function lookUpDigit(tables: readonly (readonly number[])[], words: Int32Array, position: number, g: number) {
-  const digits = Array.from(words, (x) => digit(x, position, g));
+export function lookUpDigit(tables: readonly (readonly number[])[], digits: readonly number[]) {
   return {
     equal: digits.map((v, j) => tables[j]![v]!),
     above: digits.map((v, j) => tables[j]!.slice(v + 1).reduce((a, b) => a ^ b, 0)),
   };
 }
 
-export function flipDigit(tables: readonly (readonly number[])[], words: Int32Array, position: number, g: number): number[][] {
-  return tables.map((table, j) => table.map((bit, v) => (v === digit(words[j]!, position, g) ? 1 - bit : bit)));
+export function flipDigit(tables: readonly (readonly number[])[], digits: readonly number[]): number[][] {
+  return tables.map((table, j) => table.map((bit, v) => (v === digits[j] ? 1 - bit : bit)));
 }
 
 export const bitMinusWords = (words: Int32Array, plane: readonly number[]): Int32Array => words.map((x, j) => plane[j]! - x);

@@ -63,8 +63,10 @@ describe('ring words', () => {
           expect(out.slice()).toEqual(plain.addWords(a, b));
           compute.call('subWords', out, x, y, 0, a.length);
           expect(out.slice()).toEqual(plain.subWords(a, b));
-          compute.call('differenceSigned', out, x, y, width, 0, a.length);
+          compute.call('differenceSignedWords', out, x, y, width, 0, a.length);
           expect(out.slice()).toEqual(plain.differenceSigned(a, b, width));
+          compute.call('signExtendWords', out, x, width, 0, a.length);
+          expect(out.slice()).toEqual(plain.signExtendWords(a, width));
           compute.call('scaleWords', out, x, factor, 0, a.length);
           expect(out.slice()).toEqual(plain.scaleWords(a, factor));
           out.set(b);
@@ -120,7 +122,7 @@ describe('bit planes', () => {
       fc.property(sizes.chain(words), fc.nat(31), ringBits, (values, bit, width) => {
         const source = onHeap(values);
         const out = compute.bytes((values.length >> 3) + 32);
-        compute.call('bitPlane', out, source, bit, 0, values.length);
+        compute.call('bitPlaneWords', out, source, bit, 0, values.length);
         expect(plain.unpackPlane(out, values.length)).toEqual(plain.bitPlane(values, bit));
         compute.call('slackPlaneWords', out, source, width, 0, values.length);
         expect(plain.unpackPlane(out, values.length)).toEqual(plain.slackPlane(values, width));
@@ -157,14 +159,15 @@ describe('truth tables', () => {
     fc.assert(
       fc.property(cases, ({ n, g, values, table, position }) => {
         const source = onHeap(values);
+        const digits = plain.digitsOf(values, position, g);
         const packed = planeOnHeap(table.flat());
         const [equal, above] = [compute.bytes((n >> 3) + 16), compute.bytes((n >> 3) + 16)];
-        compute.call('lookUpDigit', equal, above, packed, source, position, g, 0, n);
-        const expected = plain.lookUpDigit(table, values, position, g);
+        compute.call('lookUpDigitWords', equal, above, packed, source, position, g, 0, n);
+        const expected = plain.lookUpDigit(table, digits);
         expect(plain.unpackPlane(equal, n)).toEqual(expected.equal);
         expect(plain.unpackPlane(above, n)).toEqual(expected.above);
-        compute.call('flipDigit', packed, source, position, g, 0, n);
-        expect(plain.unpackPlane(packed, n << g)).toEqual(plain.flipDigit(table, values, position, g).flat());
+        compute.call('flipDigitWords', packed, source, position, g, 0, n);
+        expect(plain.unpackPlane(packed, n << g)).toEqual(plain.flipDigit(table, digits).flat());
         compute.free(source, packed, equal, above);
       }),
     );
@@ -216,7 +219,7 @@ describe('truncation', () => {
         const [hAddend, hv, ...shares] = heap;
         const carries = f > 0;
         compute.call(
-          'selectTruncated',
+          'selectTruncatedWords',
           out,
           hAddend!,
           hv!,

@@ -1,7 +1,9 @@
 // A small real network, built as a program: convolution, overlapping max pool, ReLU, twice convolution and ReLU with a skip connection, the
 // second of them over blocks, and a fully connected layer.
+import type { Words } from '../../src/kernel/compute.js';
 import type { ConvGeometry, PoolGeometry } from '../../src/kernel/geometry.js';
 import type { Patch, Program, ProgramWeights } from '../../src/model/program.js';
+import { plainWords, setWords } from '../../src/ring/words.js';
 import { smallProgram } from '../protocol/harness.js';
 
 const conv = (inputChannels: number, size: number, outputChannels: number, kernel: number): ConvGeometry => ({
@@ -44,10 +46,11 @@ export interface Network {
   readonly inputs: number;
 }
 
-/** On pictures of 3 × size × size, `channels` wide; k = 32, 8 bits dropped in each ReLU. */
-export function smallNetwork(size: number, channels: number): Network {
+/** On pictures of 3 × size × size, `channels` wide; 8 bits dropped in each ReLU. */
+export function smallNetwork(size: number, channels: number, ringBits = 32): Network {
   const half = size / 2;
-  const window = { low: 8, high: 30 };
+  const high = ringBits - 2;
+  const window = { low: 8, high };
   const patches: Patch[] = Array.from(
     { length: channels },
     (_, i) => [[1, 1] as const, [2, 2] as const, [0, 1] as const, [1, 0] as const][i % 4]!,
@@ -56,7 +59,7 @@ export function smallNetwork(size: number, channels: number): Network {
     [3, size, size],
     [
       { kind: 'linear', name: 'first', input: 0, output: 1, weights: 0, geometry: conv(3, size, channels, 3) },
-      { kind: 'maxpool', name: 'pool', input: 1, output: 2, geometry: pool(channels, size), window: { low: 0, high: 30 } },
+      { kind: 'maxpool', name: 'pool', input: 1, output: 2, geometry: pool(channels, size), window: { low: 0, high } },
       { kind: 'relu', name: 'sharp', input: 2, output: 3, truncateBits: 8, window },
       { kind: 'linear', name: 'second', input: 3, output: 4, weights: 1, geometry: conv(channels, half, channels, 3) },
       { kind: 'relu', name: 'sharper', input: 4, output: 5, truncateBits: 8, window },
@@ -76,11 +79,17 @@ export function smallNetwork(size: number, channels: number): Network {
       [channels, half, half],
       [10, 1, 1],
     ],
-    32,
+    ringBits,
   );
+  const words = (length: number, value: (i: number) => number): Words => {
+    const out = plainWords(ringBits, length);
+    const values = Array.from({ length }, (_, i) => value(i));
+    setWords(out, values);
+    return out;
+  };
   const layer = (count: number, outputs: number) => ({
-    weights: Int32Array.from({ length: count }, (_, i) => ((i * 37) % 41) - 20),
-    bias: Int32Array.from({ length: outputs }, (_, i) => 3 * i - 7),
+    weights: words(count, (i) => ((i * 37) % 41) - 20),
+    bias: words(outputs, (i) => 3 * i - 7),
   });
   return {
     program,

@@ -114,7 +114,7 @@ function search({ units, differences }: Awaited<ReturnType<typeof run>>): { alar
   return { alarm, histograms };
 }
 
-const small = () => smallNetwork(16, 12);
+const small = (ringBits = 32) => smallNetwork(16, 12, ringBits);
 const stepOf = ({ program }: Model, name: string) => program.steps.findIndex((step) => step.name === name);
 
 /** Reads and changes an address: inference u48 (0 for B), step u24, tensor u24. */
@@ -129,8 +129,8 @@ const setStep = (block: Uint8Array, step: number): Uint8Array => {
 const zeros = new Uint8Array(0);
 
 describe('payload bits', () => {
-  it('of a small network with max pool, blocks and a skip connection look uniform', async () => {
-    const { alarm, histograms } = search(await run(small()));
+  it.each([32, 40])('of a small network with max pool, blocks and a skip connection look uniform, mod 2^%d', async (ringBits) => {
+    const { alarm, histograms } = search(await run(small(ringBits)));
     expect(histograms).toBeGreaterThan(500);
     expect(histograms).toBeLessThan(5e5);
     expect(alarm.excess, alarm.what).toBeLessThan(1);

@@ -5,6 +5,7 @@ import type { Compute } from '../../src/kernel/compute.js';
 import type { ConvGeometry, PoolGeometry } from '../../src/kernel/geometry.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { Patch, Program, ProgramWeights, ReluStep, Step } from '../../src/model/program.js';
+import { plainWords, setWords } from '../../src/ring/words.js';
 import { noWeights, runSmall, smallProgram } from './harness.js';
 
 let compute: Compute;
@@ -16,7 +17,7 @@ afterAll(() => compute.close());
 const runs = { numRuns: 25 };
 
 /** A 1 × 1 depthwise layer with weight 1: turns the hidden input into a sealed value. */
-function sealing(channels: number, height: number, width: number): { step: Step; weights: ProgramWeights } {
+function sealing(channels: number, height: number, width: number, k: number): { step: Step; weights: ProgramWeights } {
   const geometry: ConvGeometry = {
     inputChannels: channels,
     inputHeight: height,
@@ -34,7 +35,8 @@ function sealing(channels: number, height: number, width: number): { step: Step;
     padLeft: 0,
     groups: channels,
   };
-  const layer = { weights: new Int32Array(channels).fill(1), bias: new Int32Array(channels) };
+  const layer = { weights: plainWords(k, channels), bias: plainWords(k, channels) };
+  setWords(layer.weights, new Array<number>(channels).fill(1));
   return { step: { kind: 'linear', name: 'seal', input: 0, output: 1, geometry, weights: 0 }, weights: { layers: [layer] } };
 }
 
@@ -47,26 +49,35 @@ function oneStep(
   make: (input: number, output: number) => Step,
 ) {
   if (!sealed) return { program: smallProgram(shape, [make(0, 1)], [outShape], k), weights: noWeights };
-  const seal = sealing(...shape);
+  const seal = sealing(...shape, k);
   return { program: smallProgram(shape, [seal.step, make(1, 2)], [shape, outShape], k), weights: seal.weights };
 }
 
 const run = ({ program, weights }: { program: Program; weights: ProgramWeights }, input: readonly number[], batch = 1) =>
   runSmall(compute, program, weights, input, batch);
 
-/** Ring, truncation and window that fit together, and values that keep their conditions. float32 input limits values to 24 bits. */
+/** Ring, truncation and window that fit together, and values that keep their conditions: rings of 32-bit words and of 64-bit ones alike. */
 const settings = fc
-  .record({ k: fc.integer({ min: 16, max: 32 }), f: fc.nat(12), below: fc.nat(3), exact: fc.boolean(), tight: fc.nat(4) })
-  .map(({ k, f, below, exact, tight }) => {
+  .record({
+    k: fc.oneof(fc.integer({ min: 16, max: 32 }), fc.integer({ min: 33, max: 64 })),
+    drop: fc.nat(44),
+    below: fc.nat(3),
+    exact: fc.boolean(),
+    tight: fc.nat(4),
+  })
+  .map(({ k, drop, below, exact, tight }) => {
+    const f = Math.min(drop, Math.max(12, k - 20));
     const low = exact ? Math.max(0, f - below) : f;
     const high = Math.max(low + 3, k - tight, f + 4);
     return { k, f, low, high: Math.min(k, high) };
   });
-const valueBits = (k: number, high: number, patch = 1) => Math.max(1, Math.min(k - 3, high - 2 - Math.ceil(Math.log2(patch)), 22));
+const valueBits = (k: number, high: number, patch = 1) => Math.max(1, Math.min(k - 3, high - 2 - Math.ceil(Math.log2(patch)), 52));
+/** Numbers of up to `bits` bits: multiples of a power of two, as pictures and results are float32, which hold 24. */
 const values = (count: number, bits: number) =>
-  fc.array(fc.oneof(fc.integer({ min: -(2 ** bits) + 1, max: 2 ** bits - 1 }), fc.constantFrom(0, 1, -1)), {
-    minLength: count,
-    maxLength: count,
+  fc.nat(Math.max(0, bits - 22)).chain((unit) => {
+    const most = 2 ** Math.min(bits, 22) - 1;
+    const number = fc.oneof(fc.integer({ min: -most, max: most }), fc.constantFrom(0, 1, -1)).map((value) => value * 2 ** unit);
+    return fc.array(number, { minLength: count, maxLength: count });
   });
 
 const inUnits = (got: number, y: number, f: number): number => got - Math.floor(y / 2 ** f);
@@ -272,21 +283,22 @@ describe('maxpool', () => {
     const cases = pools.chain((g) =>
       fc.record({
         g: fc.constant(g),
+        k: fc.constantFrom(24, 40, 64),
         sealed: fc.boolean(),
         batch: fc.integer({ min: 1, max: 2 }),
         input: values(2 * g.channels * g.inputHeight * g.inputWidth, 12),
       }),
     );
     await fc.assert(
-      fc.asyncProperty(cases, async ({ g, sealed, batch, input: drawn }) => {
+      fc.asyncProperty(cases, async ({ g, k, sealed, batch, input: drawn }) => {
         const size = g.channels * g.inputHeight * g.inputWidth;
         const input = drawn.slice(0, batch * size);
         const program = oneStep(
           [g.channels, g.inputHeight, g.inputWidth],
           [g.channels, g.outputHeight, g.outputWidth],
           sealed,
-          24,
-          (i, o) => ({ kind: 'maxpool', name: 'm', input: i, output: o, geometry: g, window: { low: 0, high: 16 } }),
+          k,
+          (i, o) => ({ kind: 'maxpool', name: 'm', input: i, output: o, geometry: g, window: { low: 0, high: k === 24 ? 16 : k } }),
         );
         expect(await run(program, input, batch)).toEqual(idealMax(g, input, batch));
       }),
@@ -317,59 +329,63 @@ function idealMax(g: PoolGeometry, input: readonly number[], batch: number): num
 }
 
 describe('local steps', () => {
-  it('add, concatenate, view, sum and resample as plain arithmetic does, hidden and sealed together', async () => {
-    const seal = sealing(2, 2, 2);
-    const pool: PoolGeometry = {
-      channels: 4,
-      inputHeight: 2,
-      inputWidth: 2,
-      outputHeight: 1,
-      outputWidth: 2,
-      kernelHeight: 2,
-      kernelWidth: 1,
-      strideY: 1,
-      strideX: 1,
-      dilationY: 1,
-      dilationX: 1,
-      padTop: 0,
-      padLeft: 0,
-    };
-    const steps: Step[] = [
-      seal.step,
-      { kind: 'add', name: 'a', inputs: [0, 1], factors: [3, -1], output: 2 },
-      { kind: 'concat', name: 'c', inputs: [0, 2], axis: 0, output: 3 },
-      { kind: 'sumpool', name: 's', input: 3, output: 4, geometry: pool, multipliers: [1, 2] },
-      {
-        kind: 'view',
-        name: 'v',
-        input: 4,
-        output: 5,
-        inputShape: [4, 2, 1],
-        axes: [
-          { axis: 1, start: 1, step: -1, size: 2 },
-          { axis: 0, start: -1, step: 2, size: 3 },
-          { axis: 2, start: 0, step: 1, size: 1 },
-        ],
-      },
-      { kind: 'resample', name: 'r', input: 5, output: 6, axis: 1, taps: 2, positions: [0, 1, 2, 2], weights: [3, -1, 1, 1] },
-    ];
-    const program = smallProgram([2, 2, 2], steps, [
-      [2, 2, 2],
-      [2, 2, 2],
-      [4, 2, 2],
-      [4, 1, 2],
-      [2, 3],
-      [2, 2],
-    ]);
-    const input = [1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8];
-    const ideal = (x: number[]) => {
-      const both = [...x, ...x.map((v) => 2 * v)];
-      const pooled = Array.from({ length: 4 }, (_, c) => [both[4 * c]! + both[4 * c + 2]!, 2 * (both[4 * c + 1]! + both[4 * c + 3]!)]);
-      return [1, 0].flatMap((column) => {
-        const [a, b, c] = [-1, 1, 3].map((row) => (row < 0 ? 0 : pooled[row]![column]!)) as [number, number, number];
-        return [3 * a - b, 2 * c];
-      });
-    };
-    expect(await run({ program, weights: seal.weights }, input, 2)).toEqual([...ideal(input.slice(0, 8)), ...ideal(input.slice(8))]);
-  });
+  it.each([32, 40, 64])(
+    'add, concatenate, view, sum and resample as plain arithmetic does, hidden and sealed together, mod 2^%d',
+    async (ringBits) => {
+      const seal = sealing(2, 2, 2, ringBits);
+      const pool: PoolGeometry = {
+        channels: 4,
+        inputHeight: 2,
+        inputWidth: 2,
+        outputHeight: 1,
+        outputWidth: 2,
+        kernelHeight: 2,
+        kernelWidth: 1,
+        strideY: 1,
+        strideX: 1,
+        dilationY: 1,
+        dilationX: 1,
+        padTop: 0,
+        padLeft: 0,
+      };
+      const steps: Step[] = [
+        seal.step,
+        { kind: 'add', name: 'a', inputs: [0, 1], factors: [3, -1], output: 2 },
+        { kind: 'concat', name: 'c', inputs: [0, 2], axis: 0, output: 3 },
+        { kind: 'sumpool', name: 's', input: 3, output: 4, geometry: pool, multipliers: [1, 2] },
+        {
+          kind: 'view',
+          name: 'v',
+          input: 4,
+          output: 5,
+          inputShape: [4, 2, 1],
+          axes: [
+            { axis: 1, start: 1, step: -1, size: 2 },
+            { axis: 0, start: -1, step: 2, size: 3 },
+            { axis: 2, start: 0, step: 1, size: 1 },
+          ],
+        },
+        { kind: 'resample', name: 'r', input: 5, output: 6, axis: 1, taps: 2, positions: [0, 1, 2, 2], weights: [3, -1, 1, 1] },
+      ];
+      const shapes = [
+        [2, 2, 2],
+        [2, 2, 2],
+        [4, 2, 2],
+        [4, 1, 2],
+        [2, 3],
+        [2, 2],
+      ];
+      const program = smallProgram([2, 2, 2], steps, shapes, ringBits);
+      const input = [1, 2, 3, 4, 5, 6, 7, 8, -1, -2, -3, -4, -5, -6, -7, -8];
+      const ideal = (x: number[]) => {
+        const both = [...x, ...x.map((v) => 2 * v)];
+        const pooled = Array.from({ length: 4 }, (_, c) => [both[4 * c]! + both[4 * c + 2]!, 2 * (both[4 * c + 1]! + both[4 * c + 3]!)]);
+        return [1, 0].flatMap((column) => {
+          const [a, b, c] = [-1, 1, 3].map((row) => (row < 0 ? 0 : pooled[row]![column]!)) as [number, number, number];
+          return [3 * a - b, 2 * c];
+        });
+      };
+      expect(await run({ program, weights: seal.weights }, input, 2)).toEqual([...ideal(input.slice(0, 8)), ...ideal(input.slice(8))]);
+    },
+  );
 });

@@ -34,18 +34,19 @@ describe('combiner', () => {
 });
 
 describe('planComparison', () => {
-  it('covers every window from 1 to 32 bits with digits of at most 5 bits', () => {
-    for (let bits = 1; bits <= 32; bits++) {
+  it('covers every window from 1 to 64 bits with digits of at most 5 bits, in groups of at most 4', () => {
+    for (let bits = 1; bits <= 64; bits++) {
       const plan = planComparison(bits);
       const digits = plan.groups.flat();
       expect(digits.reduce((a, b) => a + b, 0)).toBe(bits - 1);
       expect(Math.max(0, ...digits)).toBeLessThanOrEqual(5);
+      if (plan.second) expect(Math.max(plan.groups.length, ...plan.groups.map((group) => group.length))).toBeLessThanOrEqual(4);
       expect(plan.second === undefined).toBe(plan.groups.length <= 1);
     }
   });
 
   it('never costs more for a narrower window', () => {
-    for (let bits = 3; bits <= 32; bits++)
+    for (let bits = 3; bits <= 64; bits++)
       expect(comparisonBits(planComparison(bits))).toBeGreaterThanOrEqual(comparisonBits(planComparison(bits - 1)));
   });
 });

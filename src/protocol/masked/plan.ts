@@ -88,7 +88,7 @@ export function comparisonBits(plan: ComparisonPlan): number {
 const plans = new Map<number, ComparisonPlan>();
 
 /**
- * The cheapest way to compare a window of `bits` bits (1 to 32): the sign bit is free, the bits - 1 below it are cut into digits of up to
+ * The cheapest way to compare a window of `bits` bits (1 to 64): the sign bit is free, the bits - 1 below it are cut into digits of up to
  * five bits, in one group or in up to four of at most four digits. Every arrangement takes the same two round trips: in the second message the client
  * can already answer both levels. 12 bits: 4+4+4, 65 bits of traffic; 31 bits: two levels, about 200.
  */
