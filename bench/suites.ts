@@ -29,6 +29,8 @@ async function measure(name: string, model: StoredModel, suite: string, network:
 }
 
 const figures: Readonly<Record<string, (row: BenchRow) => number>> = {
+  'offline bytes': (row) => row.offline.bytes,
+  'offline seconds': (row) => row.offline.seconds,
   bytes: (row) => row.offline.bytes + row.online.bytes,
   'online bytes': (row) => row.online.bytes,
   rounds: (row) => row.online.rounds,
