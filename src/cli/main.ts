@@ -11,6 +11,7 @@ import { evaluateCommand } from './commands/evaluate.js';
 import { finetuneCommand } from './commands/finetune.js';
 import { inferCommand } from './commands/infer.js';
 import { inspectCommand } from './commands/inspect.js';
+import { optimizeCommand } from './commands/optimize.js';
 import { providerCommand } from './commands/provider.js';
 import { runCommand } from './commands/run.js';
 import { serverCommand } from './commands/server.js';
@@ -32,6 +33,7 @@ const commands = [
   evaluateCommand,
   distortCommand,
   solveCommand,
+  optimizeCommand,
   finetuneCommand,
   trainCommand,
   benchCommand,

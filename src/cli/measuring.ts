@@ -88,7 +88,7 @@ function openMeter(compute: Compute, measurement: Measurement, { method, probes,
 }
 
 /** Which pictures to measure with: all, or as many as asked for, drawn without repeats, in order (folders are sorted by class). */
-function drawSample(dataset: Dataset, { samples, seed, method }: MeasuringOptions, path: string): readonly number[] {
+export function drawSample(dataset: Dataset, { samples, seed, method }: MeasuringOptions, path: string): readonly number[] {
   if (method === 'loss' && dataset.labels === undefined && dataset.annotation === undefined) {
     const hint = 'Give a folder with labels or a dataset descriptor, or use --method linear.';
     throw new DataError('the pictures have no labels, which the change of the loss needs', { code: 'no-labels', where: path, hint });

@@ -11,6 +11,8 @@ export interface Axis {
   readonly format?: string;
   /** First and last value; by default those of the data, with 0 for bars. */
   readonly domain?: readonly [number, number];
+  /** Where numbers stand; by default at round ones. */
+  readonly ticks?: readonly number[];
 }
 
 export interface Series {
@@ -247,7 +249,15 @@ function colourScale(series: readonly { readonly name: string }[]): Scale {
   return { name: 'colour', type: 'ordinal', domain: names(series), range: series.map((_, i) => colours[i % colours.length]!) };
 }
 
-const legendStyle: Legend = { orient: 'top', direction: 'horizontal', columns: 3, labelFont: font, labelFontSize: 12, aria: false };
+const legendStyle: Legend = {
+  orient: 'top',
+  direction: 'horizontal',
+  columns: 3,
+  labelFont: font,
+  labelFontSize: 12,
+  labelLimit: 300,
+  aria: false,
+};
 
 function legendOf(series: LinePlot['series'], lines: boolean): Legend[] {
   if (series.length < 2) return [];
@@ -257,7 +267,7 @@ function legendOf(series: LinePlot['series'], lines: boolean): Legend[] {
 
 const axisStyle = { labelFont: font, labelFontSize: 11, titleFont: font, titleFontSize: 12, labelColor: ink, titleColor: ink, aria: false };
 
-function valueAxis(scale: 'x' | 'y', orient: 'bottom' | 'left', { label, format, scale: kind }: Axis): VegaAxis {
+function valueAxis(scale: 'x' | 'y', orient: 'bottom' | 'left', { label, format, scale: kind, ticks }: Axis): VegaAxis {
   const own = {
     scale,
     orient,
@@ -267,7 +277,7 @@ function valueAxis(scale: 'x' | 'y', orient: 'bottom' | 'left', { label, format,
     tickCount: kind === 'log' ? 4 : 6,
     labelOverlap: true,
   } as const;
-  return { ...axisStyle, ...own, ...(format === undefined ? {} : { format }) };
+  return { ...axisStyle, ...own, ...(format === undefined ? {} : { format }), ...(ticks === undefined ? {} : { values: [...ticks] }) };
 }
 
 const valueAxes = (x: Axis, y: Axis): VegaAxis[] => [valueAxis('x', 'bottom', x), valueAxis('y', 'left', y)];
@@ -275,5 +285,5 @@ const valueAxes = (x: Axis, y: Axis): VegaAxis[] => [valueAxis('x', 'bottom', x)
 function categoryAxis(orient: 'bottom' | 'left', label: string, categories: readonly string[]): VegaAxis {
   const crowded = orient === 'bottom' && (categories.length > 12 || categories.some((name) => name.length > 8));
   const turned = crowded ? ({ labelAngle: -45, labelAlign: 'right', labelBaseline: 'middle' } as const) : {};
-  return { ...axisStyle, scale: orient === 'bottom' ? 'x' : 'y', orient, title: label, ticks: false, labelLimit: 160, ...turned };
+  return { ...axisStyle, scale: orient === 'bottom' ? 'x' : 'y', orient, title: label, ticks: false, labelLimit: 260, ...turned };
 }
