@@ -161,7 +161,7 @@ describe('tessera distort', () => {
     it.each([
       ['an empty set', 3, [small, '--data', join(folder, 'empty.bin')], undefined],
       ['a folder without pictures', 3, [small, '--data', unlabelled], undefined],
-      ['pictures of another size', 3, [twoPlanes, '--data', pictures], 'open-shape'],
+      ['pictures of another size', 3, [twoPlanes, '--data', pictures], 'wrong-picture-shape'],
       ['a network without activations', 3, [linear, '--data', pictures], 'no-activations'],
       ['a call without pictures', 2, [small], 'usage'],
       ['no probes', 2, [small, '--data', pictures, '--probes', '0'], 'usage'],

@@ -1,5 +1,4 @@
 // Fine-tuning of a network under a spec, from files to files. Not here: flags, and the training itself.
-import { createHash } from 'node:crypto';
 import { type Dataset, selectPictures } from '../data/dataset.node.js';
 import { shuffledOrder } from '../data/loader.js';
 import { UsageError } from '../errors.js';
@@ -16,8 +15,9 @@ import type { Epoch } from '../train/checkpoint.js';
 import type { TrainNetwork } from '../train/network.js';
 import { measureMoments, withBatchNorm } from '../train/normalise.js';
 import { checkLabels, type Metric, metricOf, scoreOf } from './accuracy.js';
-import { checkWritable, writeWhole } from './files.js';
+import { checkWritable } from './files.js';
 import { findModel, inputShapeOf, type OnnxFile } from './model.js';
+import { type NetworkFiles, writeNetwork } from './network-files.js';
 import type { CommonOptions } from './options.js';
 import { checkShape } from './pictures.js';
 import { readSpec } from './spec.js';
@@ -44,7 +44,7 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly output: string;
 }
 
-export interface Finetuned {
+export interface Finetuned extends NetworkFiles {
   /** Score of the network as it was given: full ReLU, nothing replaced. */
   readonly original: number;
   /** Under the spec, before and after training; the latter of the file that was written. */
@@ -56,10 +56,6 @@ export interface Finetuned {
   readonly stoppedEarly: boolean;
   readonly seconds: number;
   readonly images: { readonly training: number; readonly validation: number; readonly heldOut?: number };
-  readonly file: string;
-  readonly spec?: string;
-  /** SHA-256 of the file. */
-  readonly model: string;
 }
 
 /** What is learned from the network as it was, unless the call says otherwise. */
@@ -82,20 +78,15 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   const { original, patches } = work;
   const trained = await runTraining(work.plan, task, compute);
   const bytes = writeOnnx(simplify(trained.graph));
-  const model = createHash('sha256').update(bytes).digest('hex');
   const after = await work.score(applyPatches(simplify(readGraph(bytes)), patches ?? new Map()));
-  await writeWhole(options.output, bytes);
-  const spec = patches === undefined ? undefined : options.output.replace(/(\.onnx)?$/, '.spec.json');
-  if (spec !== undefined && patches !== undefined) {
-    const made = { ...work.made, finetuned: { from: onnx.hash, version: packageVersion() } };
-    await writeWhole(spec, `${JSON.stringify({ schema: 'tessera/spec@1', model, made, layers: Object.fromEntries(patches) })}\n`);
-  }
+  const made = { ...work.made, finetuned: { from: onnx.hash, version: packageVersion() } };
+  const written = await writeNetwork(options.output, bytes, patches === undefined ? undefined : { patches, made });
   const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
   const { train, validation, heldOut } = pictures;
   return {
     ...{ original, before, after, metric, epochs, bestEpoch, stoppedEarly, seconds },
     images: { training: train.count, validation: validation.count, ...(heldOut === undefined ? {} : { heldOut }) },
-    ...{ file: options.output, ...(spec === undefined ? {} : { spec }), model },
+    ...written,
   };
 }
 

@@ -221,11 +221,21 @@ export async function hashFolder(folder: string): Promise<string> {
   return hash.digest('hex');
 }
 
-/** How to read an ONNX file whose input takes the shape of the pictures. */
+/** How to read an ONNX file whose input takes the shape of the pictures. Throws DataError ("wrong-picture-shape") where it does not take it. */
 export function inputShapeOf(onnx: OnnxFile, pictures: Pictures | undefined): ReadOptions {
   if (pictures === undefined) return {};
-  const { shape } = onnx.read({ inputShape: pictures.dataset.shape }).input;
-  return shape.length === 3 ? { inputShape: pictures.dataset.shape } : {};
+  const { shape: given, names } = pictures.dataset;
+  try {
+    return onnx.read({ inputShape: given }).input.shape.length === 3 ? { inputShape: given } : {};
+  } catch (cause) {
+    if (!(cause instanceof DataError && cause.code === 'open-shape')) throw cause;
+    throw new DataError(`the pictures are ${given.join(' × ')}, but the network's ${cause.message}`, {
+      code: 'wrong-picture-shape',
+      where: names[0] ?? 'pictures',
+      hint: 'Set "channels", "resize" and "crop" in a descriptor and give it with --preprocess.',
+      cause,
+    });
+  }
 }
 
 function describeModel({ description }: ModelSource, pictures: Pictures | undefined): ModelDescription {

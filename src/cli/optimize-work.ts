@@ -32,6 +32,8 @@ export interface OptimizeOptions extends Omit<SolveOptions, 'uniform' | 'baselin
   readonly candidates: CandidateKind;
   /** Times that patches are measured again under the last choice. */
   readonly rounds: number;
+  /** Fit weights to what the network computes without patches. */
+  readonly correct: boolean;
   /** Epochs, or true for fine-tuning's own default. */
   readonly finetune?: number | true;
 }
@@ -70,6 +72,10 @@ export async function openWork(path: string, options: OptimizeOptions, task: Tas
   if (onnx === undefined) {
     const hint = 'Give the ONNX file: a compiled model has no float network left.';
     throw new UsageError('a compiled model cannot be optimised', { code: 'usage', where: path, hint });
+  }
+  if (options.data === undefined) {
+    const hint = 'Give training pictures with --data PATH.';
+    throw new UsageError('no pictures are named', { code: 'usage', where: '--data', hint });
   }
   const { kind, budgets } = readBudgets(options);
   const { train, validation, heldOut } = await openTrainingPictures(options, task);

@@ -4,19 +4,17 @@ import { planMeasurement } from '../block/distort.js';
 import { channelRows, type Distortion } from '../block/distortion-file.js';
 import { toSpec } from '../block/select.js';
 import { applyPatches } from '../model/passes/lower.js';
-import { simplify } from '../model/passes/simplify.js';
 import type { Patch } from '../model/program.js';
 import { checkPictures } from './distortion-checks.js';
 import { writeWhole } from './files.js';
-import { type Finetuned, type FinetuneOptions, finetune } from './finetuning.js';
-import { inputShapeOf, readOnnx } from './model.js';
+import type { Finetuned } from './finetuning.js';
 import { allowed, type BudgetChoice, chooseFor, distortionFor, layersOf } from './optimize-choice.js';
+import { correctFor, finetuneMain, withNetwork } from './optimize-networks.js';
 import { bestByLayer, compileFor, costsOf, inFixedPoint, inFloat, nearestUniform, scoreAll } from './optimize-scores.js';
 import { type OptimizeOptions, openWork, specName, type Work } from './optimize-work.js';
 import type { BudgetRow, LayerChoice, OptimizeReport, Training } from './report/data.js';
 import { writePage } from './report/page.js';
 import { recommend } from './report/recommend.js';
-import { readSpec } from './spec.js';
 import type { Task } from './task.js';
 import { packageVersion } from './version.js';
 
@@ -38,11 +36,12 @@ export async function optimize(path: string, options: OptimizeOptions, task: Tas
   for (const [i, budget] of budgets.entries()) {
     task.output.note(`Budget ${budget} (${i + 1} of ${budgets.length}).`);
     choices.push(await chooseFor(work, budget));
-    rows.push(await rowFor(work, distortion, budget, choices.at(-1)!));
+    const row = await rowFor(work, distortion, budget, choices.at(-1)!);
+    rows.push(options.correct ? await withNetwork(work, row, 'corrected', await correctFor(work, budget, choices.at(-1)!)) : row);
   }
   const additivity = await additivityOf(work, distortion);
   const trained = options.finetune === undefined ? undefined : await finetuneMain(work, choices[0]!);
-  if (trained !== undefined) rows[0] = await withTraining(work, rows[0]!, trained);
+  if (trained !== undefined) rows[0] = await withNetwork(work, rows[0]!, 'fine-tuned', trained);
   const report = {
     ...summary(work, { distortion, choice: choices[0]!, rows, original, additivity, trained }),
     seconds: (performance.now() - start) / 1000,
@@ -97,34 +96,6 @@ function additivityOf(work: Work, distortion: Distortion): Promise<Additivity> {
     const pictures = { images: await sample.read(0, count), count };
     const settings = { choices: additivityChoices, seed: options.seed };
     return measureAdditivity(compute, planMeasurement(graph, { kind: options.candidates }), allowed(distortion, work), pictures, settings);
-  });
-}
-
-/** Fine-tunes the network of the budget asked for, from a checkpoint in the folder where there is one. */
-function finetuneMain({ folder, options, path, task, compute, key, scoredOn }: Work, { steps }: BudgetChoice): Promise<Finetuned> {
-  const { json, quiet, threads, seed, data, validate, limit, validateLimit, preprocess } = options;
-  const pictures = { validate, limit, validateLimit, preprocess };
-  const stated = Object.fromEntries(Object.entries(pictures).filter(([, value]) => value !== undefined));
-  const files = ['model.onnx', 'model.spec.json'];
-  const settings = (own: string): FinetuneOptions => ({
-    ...{ json, quiet, threads, seed, data, ...stated, spec: folder.file('spec.json') },
-    ...{ replace: [], distill: true, softStart: 0, stages: 1, batchNorm: true, output: folder.file('model.onnx') },
-    ...(typeof options.finetune === 'number' ? { epochs: options.finetune } : {}),
-    ...{ checkpoint: folder.file(`work/training-${own.slice(0, 16)}`), checkpointSeconds: 60, resume: true },
-  });
-  const from = [key, scoredOn, steps.at(-1)!.patches, options.finetune, pictures];
-  return folder.once('fine-tuning', from, (own) => finetune(path, settings(own), task, compute), files);
-}
-
-/** The row of a budget with the network that was fine-tuned for it. */
-async function withTraining(work: Work, row: BudgetRow, { file, spec, model }: Finetuned): Promise<BudgetRow> {
-  return work.folder.once('fine-tuned row', [model, work.scoredOn, row], async () => {
-    const onnx = await readOnnx(file);
-    const graph = simplify(onnx.readGraph(inputShapeOf(onnx, { dataset: work.train })));
-    const { patches } = await readSpec(spec!, onnx.hash);
-    const [score] = await scoreAll(work, [inFloat(work, applyPatches(graph, patches))]);
-    const costs = await costsOf(work, await compileFor(work, { path: file, spec: spec! }));
-    return { ...row, stages: [...row.stages, { name: 'fine-tuned', score: score! }], score: score!, costs, model: file, spec: spec! };
   });
 }
 

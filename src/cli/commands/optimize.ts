@@ -40,6 +40,7 @@ export function optimizeCommand(): Command {
 function withChoice(command: Command): Command {
   return withCompilation(
     command
+      .option('--correct', 'fit weights to what the network computes without patches; needs no labels', false)
       .addOption(new Option('--finetune [epochs]', 'train the network of --budget under its spec').argParser(epochsFrom))
       .addOption(new Option('--cost <kind>', 'what budgets are of').choices(['drelus', 'bytes', 'seconds']))
       .addOption(
