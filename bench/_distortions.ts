@@ -25,6 +25,9 @@ const unpacked = join(root, '.cache/data');
 export const probes = 4;
 
 export interface TrainedNetwork {
+  /** Paths of the ONNX file and of the training pictures. */
+  readonly model: string;
+  readonly trainPath: string;
   readonly hash: string;
   readonly graph: Graph;
   /** Training pictures, from the first. */
@@ -40,8 +43,11 @@ export interface Pictures {
 /** Networks of the shared data, with their training pictures: a descriptor that prepare.mjs writes, or a file read as the test pictures are. */
 const networks = {
   resnet20: { folder: 'cifar10', train: join(unpacked, 'cifar10/resnet20.train.json') },
+  'resnet20-kd': { folder: 'cifar100', train: join(unpacked, 'cifar100/resnet20-kd.train.json') },
   minionn: { folder: 'mnist', train: join(shared, 'mnist/train-images-idx3-ubyte.gz') },
 };
+
+export type NetworkName = keyof typeof networks;
 
 /** Whether the shared data is there (a word on standard error where it is absent), its training pictures unpacked. */
 function prepare(): boolean {
@@ -62,13 +68,15 @@ export function cifar(): { readonly model: string; readonly train: string; reado
 }
 
 /** A network; undefined where the shared data is absent. */
-export async function openNetwork(name: keyof typeof networks): Promise<TrainedNetwork | undefined> {
+export async function openNetwork(name: NetworkName): Promise<TrainedNetwork | undefined> {
   if (!prepare()) return undefined;
   const { folder, train } = networks[name];
-  const onnx = await readOnnx(join(shared, `${folder}/${name}.onnx`));
+  const model = join(shared, `${folder}/${name}.onnx`);
+  const onnx = await readOnnx(model);
   const test = await loadDataset(join(shared, `${folder}/${name}.test.json`), { limit: 1000 });
   const dataset = await loadDataset(train, { preprocessing: test.preprocessing });
   return {
+    ...{ model, trainPath: train },
     hash: onnx.hash,
     graph: simplify(onnx.readGraph()),
     train: async (count) => ({ images: await dataset.read(0, count), count }),

@@ -44,6 +44,12 @@ export interface BenchOptions {
   readonly match?: string;
   /** Folder to write plots to. */
   readonly plots?: string;
+  /** Folder of results that are kept from run to run, minutes after which none is begun, and what each takes: for those that take hours. */
+  readonly kept?: string;
+  readonly minutes?: number;
+  readonly pictures?: number;
+  readonly epochs?: number;
+  readonly budgets?: readonly number[];
   /** Peers to measure, NAME=DIR. */
   readonly against?: readonly string[];
 }
@@ -60,14 +66,25 @@ export function benchOptions(): BenchOptions {
       network: text,
       case: text,
       plots: text,
+      kept: text,
+      minutes: text,
+      pictures: text,
+      epochs: text,
+      budgets: text,
       json: { type: 'boolean', default: false },
       against: { type: 'string', multiple: true },
     },
   });
   const list = (value: string | undefined) => value?.split(',');
   const numbers = (value: string | undefined) => list(value)?.map(Number);
+  const number = (value: string | undefined) => (value === undefined ? undefined : Number(value));
   const given = {
-    runs: values.runs === undefined ? undefined : Number(values.runs),
+    runs: number(values.runs),
+    kept: values.kept,
+    minutes: number(values.minutes),
+    pictures: number(values.pictures),
+    epochs: number(values.epochs),
+    budgets: list(values.budgets)?.map((share) => Number.parseFloat(share) / 100),
     elements: numbers(values.elements),
     rings: numbers(values.ring),
     suites: list(values.suite),

@@ -1,4 +1,5 @@
 // Fine-tuning of a network under a spec, from files to files. Not here: flags, and the training itself.
+import { correct } from '../block/correct.js';
 import { type Dataset, selectPictures } from '../data/dataset.node.js';
 import { shuffledOrder } from '../data/loader.js';
 import { UsageError } from '../errors.js';
@@ -41,6 +42,8 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly qat?: number;
   /** False with --no-batch-norm. */
   readonly batchNorm: boolean;
+  /** False with --no-correct: begins with the weights as they are. */
+  readonly correct?: boolean;
   readonly output: string;
 }
 
@@ -50,6 +53,8 @@ export interface Finetuned extends NetworkFiles {
   /** Under the spec, before and after training; the latter of the file that was written. */
   readonly before: number;
   readonly after: number;
+  /** Between the two: of the corrected weights that training began with. */
+  readonly corrected?: number;
   readonly metric: Metric;
   readonly epochs: readonly Epoch[];
   readonly bestEpoch: number;
@@ -75,7 +80,7 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   await checkWritable(options.output);
   const pictures = await openTrainingPictures(options, task);
   const work = await prepare(onnx, pictures, options, task, compute);
-  const { original, patches } = work;
+  const { original, patches, corrected } = work;
   const trained = await runTraining(work.plan, task, compute);
   const bytes = writeOnnx(simplify(trained.graph));
   const after = await work.score(applyPatches(simplify(readGraph(bytes)), patches ?? new Map()));
@@ -84,7 +89,7 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
   const { train, validation, heldOut } = pictures;
   return {
-    ...{ original, before, after, metric, epochs, bestEpoch, stoppedEarly, seconds },
+    ...{ original, before, after, ...(corrected === undefined ? {} : { corrected }), metric, epochs, bestEpoch, stoppedEarly, seconds },
     images: { training: train.count, validation: validation.count, ...(heldOut === undefined ? {} : { heldOut }) },
     ...written,
   };
@@ -94,6 +99,7 @@ interface Work {
   readonly plan: TrainingPlan;
   /** Score of the network as it was given. */
   readonly original: number;
+  readonly corrected?: number;
   /** Of any network, on the validation pictures. */
   score(graph: Graph): Promise<number>;
   readonly patches?: LayerPatches;
@@ -125,36 +131,63 @@ async function prepare(
   const noise = options.qat === undefined ? undefined : { ringBits: options.qat };
   const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
   const original = await score(full);
-  const network = options.batchNorm ? await normalise(compute, full, given, under, train) : given;
+  const before = await score(under);
+  const { network, corrected } = await begin({ compute, full, given, under, train, signal }, spec?.patches, options);
   const plan: TrainingPlan = {
-    before: await score(under),
-    ...{ network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
+    ...{ before, network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
     ...(spec === undefined ? {} : { patches: spec.patches }),
     ...{ softStart: options.softStart, stages: options.stages },
     ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(full).graph, ...distillation } }),
     ...(noise === undefined ? {} : { noise }),
-    key: [onnx.fullHash(), spec?.hash ?? null, options.replace, options.batchNorm],
+    key: [onnx.fullHash(), spec?.hash ?? null, options.replace, options.batchNorm, options.correct !== false],
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
     ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
   };
-  return { plan, original, score, made: spec?.made ?? {}, ...(spec === undefined ? {} : { patches: spec.patches }) };
+  return {
+    ...{ plan, original, score, made: spec?.made ?? {} },
+    ...(spec === undefined ? {} : { patches: spec.patches }),
+    ...(corrected === undefined ? {} : { corrected: await score(corrected) }),
+  };
 }
 
 /** Pictures that batch norm's statistics begin from. */
 const normCalibration = 256;
+/** Pictures that weights are fitted to before training. */
+const correctionPictures = 512;
 
-/** What is given with batch norm behind its convolutions, which brings channels back to the moments they had in the full network. */
-async function normalise(
-  compute: Compute,
-  full: Graph,
-  given: Graph,
-  under: Graph,
-  train: TrainingPictures['train'],
-): Promise<TrainNetwork> {
-  const count = Math.min(normCalibration, train.count);
-  // Drawn, because folders are sorted by class.
-  const images = await selectPictures(train, [...shuffledOrder(train.count, 0, 0).subarray(0, count)]).read(0, count);
-  return withBatchNorm(given, await measureMoments(compute, full, images, count), await measureMoments(compute, under, images, count));
+interface Beginning {
+  readonly compute: Compute;
+  readonly full: Graph;
+  /** Without and with the patches. */
+  readonly given: Graph;
+  readonly under: Graph;
+  readonly train: Dataset;
+  readonly signal: AbortSignal;
+}
+
+/** Where training begins: what is given, corrected where it has patches, with batch norm behind its convolutions. */
+async function begin(
+  { compute, full, given, under, train, signal }: Beginning,
+  patches: LayerPatches | undefined,
+  options: FinetuneOptions,
+): Promise<{ readonly network: TrainNetwork; readonly corrected?: Graph }> {
+  const draw = async (most: number): Promise<{ images: Float32Array; count: number }> => {
+    const count = Math.min(most, train.count);
+    // Drawn, because folders are sorted by class.
+    return { images: await selectPictures(train, [...shuffledOrder(train.count, 0, 0).subarray(0, count)]).read(0, count), count };
+  };
+  const { images, count } = await draw(normCalibration);
+  const momentsOf = (graph: Graph) => measureMoments(compute, graph, images, count);
+  if (options.correct === false || patches === undefined) {
+    // Batch norm then brings channels back to the moments they had in the full network.
+    return { network: options.batchNorm ? withBatchNorm(given, await momentsOf(full), await momentsOf(under)) : given };
+  }
+  const sample = await draw(correctionPictures);
+  const fitted = await correct(compute, given, patches, sample.images, sample.count, { signal });
+  const corrected = applyPatches(fitted, patches);
+  if (!options.batchNorm) return { network: fitted, corrected };
+  const moments = await momentsOf(corrected);
+  return { network: withBatchNorm(fitted, moments, moments), corrected };
 }
 
 /** What is learned from the network as it was: without labels, everything. */

@@ -21,6 +21,11 @@ interface BenchFlags extends CommonOptions {
   readonly elements?: string;
   readonly plots?: string;
   readonly against?: readonly string[];
+  readonly kept?: string;
+  readonly minutes?: number;
+  readonly pictures?: number;
+  readonly epochs?: number;
+  readonly budgets?: string;
 }
 
 export function benchCommand(): Command {
@@ -33,6 +38,11 @@ export function benchCommand(): Command {
     .option('--ring <list>', 'bits of rings, with commas between')
     .option('--elements <list>', 'numbers of elements, with commas between')
     .option('--plots <folder>', 'also draw what is a function of something, as SVG')
+    .option('--kept <folder>', 'results of trainings, kept from run to run (.cache/bench/finetuning)')
+    .addOption(new Option('--minutes <n>', 'begin no training after so many; 0 prints what there is').argParser(wholeNumber(0)))
+    .addOption(new Option('--pictures <n>', 'training pictures').argParser(wholeNumber(64)))
+    .addOption(new Option('--epochs <n>', 'of each training').argParser(wholeNumber(1)))
+    .option('--budgets <list>', 'shares of the comparisons in per cent, with commas between')
     .option('--against <name=dir...>', 'measure a peer in the same run: porthos=DIR or mp-spdz=DIR, where DIR has a built copy')
     .action((names: string[], options: BenchFlags) =>
       perform(options, async ({ output, atEnd }) => {
@@ -54,9 +64,21 @@ export function benchCommand(): Command {
 
 /** Runs one program; with --json it prints an array of rows, else its table goes straight to the terminal. */
 function runBenchmark(name: string, options: BenchFlags, atEnd: (end: () => void) => void): Promise<unknown[]> {
-  const given = (['runs', 'case', 'suite', 'network', 'ring', 'elements', 'plots'] as const).flatMap((flag) =>
-    options[flag] === undefined ? [] : [`--${flag}=${options[flag]}`],
-  );
+  const known = [
+    'runs',
+    'case',
+    'suite',
+    'network',
+    'ring',
+    'elements',
+    'plots',
+    'kept',
+    'minutes',
+    'pictures',
+    'epochs',
+    'budgets',
+  ] as const;
+  const given = known.flatMap((flag) => (options[flag] === undefined ? [] : [`--${flag}=${options[flag]}`]));
   const peers = (options.against ?? []).map((peer) => `--against=${peer}`);
   const flags = [`--threads=${options.threads}`, ...(options.json ? ['--json'] : []), ...given, ...peers];
   const child = spawn(process.execPath, [join(folder, `${name}.js`), ...flags], {

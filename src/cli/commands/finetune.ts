@@ -29,6 +29,7 @@ export function finetuneCommand(): Command {
     .addOption(new Option('--soft-start <epochs>', 'over which plain ReLU fades').argParser(numberBetween(0, 1e4)).default(0))
     .addOption(new Option('--stages <n>', 'stages over which the spec comes in').argParser(wholeNumber(1, 1000)).default(1))
     .option('--no-batch-norm', 'train biases as they are, instead of batch norm put back behind the convolutions')
+    .option('--no-correct', 'begin with the weights as they are, instead of fitted layer by layer to the network as it was')
     .addOption(new Option('--qat <bits>', 'imitate the fixed point of a ring of so many bits').argParser(wholeNumber(16, 32)));
   return withTraining(command)
     .requiredOption('-o, --output <file>', 'ONNX file to write; its spec is put beside it as .spec.json')
@@ -51,12 +52,13 @@ function distillationFrom(text: string): Distillation {
   throw new InvalidArgumentError('It is like 4,0.9: a temperature, and a weight from 0 to 1.');
 }
 
-function describe({ original, before, after, metric, epochs, bestEpoch, seconds, images, file, spec }: Finetuned): string {
+function describe({ original, before, corrected, after, metric, epochs, bestEpoch, seconds, images, file, spec }: Finetuned): string {
   const name = metric === 'miou' ? 'mean IoU' : 'top-1';
   const lost = original - before;
   const share = lost > 0 ? `; ${formatShare((after - before) / lost)} of what was lost is won back` : '';
+  const fitted = corrected === undefined ? '' : ` ${formatShare(corrected)} corrected,`;
   return [
-    `${name} on ${formatCount(images.validation)} pictures: ${formatShare(original)} as given, ${formatShare(before)} before, ${formatShare(after)} after${share}`,
+    `${name} on ${formatCount(images.validation)} pictures: ${formatShare(original)} as given, ${formatShare(before)} before,${fitted} ${formatShare(after)} after${share}`,
     `${formatCount(images.training)} training pictures, ${epochs.length} epochs (best: ${bestEpoch}), in ${formatSeconds(seconds)}`,
     file,
     ...(spec === undefined ? [] : [spec]),

@@ -1,0 +1,151 @@
+// What the benchmarks of fine-tuning share: cells, each a choice of patches and a way to train, which are kept as they are finished. A bench that
+// was killed goes on where it was, within a cell too, from the training's checkpoint.
+import { rm } from 'node:fs/promises';
+import { loadavg } from 'node:os';
+import { finetune } from '../src/cli/finetuning.js';
+import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
+import { readOnnx } from '../src/cli/model.js';
+import { createNodeCompute } from '../src/kernel/pool.node.js';
+import type { Graph } from '../src/model/graph.js';
+import { applyPatches } from '../src/model/passes/lower.js';
+import { simplify } from '../src/model/passes/simplify.js';
+import { type Choice, type Chooser, chosenSpec } from './_chosen.js';
+import { type NetworkName, openNetwork, top1 } from './_distortions.js';
+import { keptFolder, openKept } from './_kept.js';
+import { type BenchOptions, commandTask } from './_parties.js';
+
+/** How a cell is trained, beside what is fine-tuning's default. */
+export interface Way {
+  /** Training pictures, from the first; some are set apart to choose the epoch by. */
+  readonly pictures: number;
+  readonly epochs: number;
+  readonly distill: boolean;
+  /** Whether it begins with corrected weights. */
+  readonly correct: boolean;
+  readonly weightDecay?: number;
+  /** Epochs over which plain ReLU fades. */
+  readonly softStart?: number;
+  /** Bits of the ring whose rounding is imitated. */
+  readonly qat?: number;
+}
+
+export interface Cell {
+  readonly choice: Choice;
+  readonly way: Way;
+}
+
+/** What a cell comes to. Scores are of the test pictures. */
+export interface Outcome {
+  readonly original: number;
+  /** Under the patches, without any training. */
+  readonly before: number;
+  readonly after: number;
+  readonly drelus: number;
+  /** Of the network as it is. */
+  readonly full: number;
+  readonly tests: number;
+  readonly trained: number;
+  /** Of training, without choosing, correcting and scoring. */
+  readonly seconds: number;
+  /** One-minute load average at the end. */
+  readonly load: number;
+  readonly finished: string;
+}
+
+/** Goes into what results are kept by: raised when training or its defaults change what cells come to. */
+const version = 1;
+/** Pictures of the training set that choose the epoch. */
+const validation = 500;
+const checkpointSeconds = 20;
+
+export interface Cells {
+  /** What a cell came to where it is finished. */
+  find(cell: Cell): Promise<Outcome | undefined>;
+  /** The same, trained where it is not. */
+  finish(cell: Cell): Promise<Outcome>;
+  /** Files of a finished cell: the network and its spec. */
+  files(cell: Cell): { readonly model: string; readonly spec: string };
+  /** Score of a network on the test pictures. */
+  score(graph: Graph): Promise<number>;
+  readonly chooser: Chooser;
+  end(): Promise<void>;
+}
+
+/** Opens a network for cells; undefined where the shared data is absent. */
+export async function openCells(name: NetworkName, { threads, kept: folder = keptFolder }: BenchOptions): Promise<Cells | undefined> {
+  const network = await openNetwork(name);
+  if (network === undefined) return undefined;
+  const { task, end } = commandTask();
+  const compute = await createNodeCompute({ threads });
+  task.atEnd(() => compute.close());
+  const kept = await openKept(folder);
+  const chooser: Chooser = { compute, network, kept, task, threads };
+  const score = (graph: Graph): Promise<number> => top1(compute, graph, network.test);
+  const keyOf = (cell: Cell): unknown => ['cell', version, network.hash, cell];
+  const train = async ({ choice, way }: Cell, key: unknown): Promise<Outcome> => {
+    const { path, patches, drelus, full } = await chosenSpec(chooser, choice);
+    const { pictures, weightDecay, softStart = 0, qat, ...rest } = way;
+    const checkpoint = kept.file(key, '.training');
+    const tuned = await finetune(
+      network.model,
+      {
+        ...{ json: false, quiet: true, threads, seed: 1, spec: path, replace: [], stages: 1, batchNorm: true, softStart, ...rest },
+        ...{ data: network.trainPath, limit: pictures, validateLimit: validation, output: kept.file(key, '.onnx') },
+        ...{ checkpoint, checkpointSeconds, resume: true },
+        ...(weightDecay === undefined ? {} : { weightDecay }),
+        ...(qat === undefined ? {} : { qat }),
+      },
+      task,
+      compute,
+    );
+    const graph = simplify((await readOnnx(tuned.file)).readGraph());
+    const [original, before] = [await score(network.graph), await score(applyPatches(network.graph, patches))];
+    const outcome: Outcome = {
+      ...{ original, before, after: await score(applyPatches(graph, patches)), drelus, full, tests: network.test.count },
+      ...{ trained: tuned.images.training, seconds: tuned.epochs.reduce((sum, { seconds }) => sum + seconds, 0), load: loadavg()[0]! },
+      ...{ finished: new Date().toISOString().slice(0, 16) },
+    };
+    await rm(checkpoint, { recursive: true, force: true });
+    return outcome;
+  };
+  return {
+    find: (cell) => kept.find(keyOf(cell)),
+    finish: (cell) => kept.once(keyOf(cell), () => train(cell, keyOf(cell))),
+    files: (cell) => ({ model: kept.file(keyOf(cell), '.onnx'), spec: kept.file(keyOf(cell), '.spec.json') }),
+    ...{ score, chooser, end },
+  };
+}
+
+/** Outcomes by cell in the order of `cells`; undefined for those that were not begun because it is late. `order` is that of training. */
+export async function finishAll<T extends Cell>(
+  { find, finish }: Cells,
+  cells: readonly T[],
+  isLate: () => boolean,
+  order: readonly T[] = cells,
+): Promise<ReadonlyMap<T, Outcome>> {
+  const outcomes = new Map<T, Outcome>();
+  for (const cell of order) {
+    const outcome = isLate() ? await find(cell) : await finish(cell);
+    if (outcome === undefined) continue;
+    outcomes.set(cell, outcome);
+    process.stderr.write(`${JSON.stringify({ ...cell, ...outcome })}\n`);
+  }
+  return new Map(cells.flatMap((cell) => (outcomes.has(cell) ? [[cell, outcomes.get(cell)!] as const] : [])));
+}
+
+/** Columns that every table of cells has. */
+export const outcomeColumns = {
+  DReLUs: ({ drelus }: Outcome) => formatCount(drelus),
+  before: ({ before }: Outcome) => formatShare(before),
+  after: ({ after }: Outcome) => formatShare(after),
+  'points lost': ({ original, after }: Outcome) => (100 * (original - after)).toFixed(1),
+  'won back': ({ original, before, after }: Outcome) => (original > before ? formatShare((after - before) / (original - before)) : ''),
+  trained: ({ seconds }: Outcome) => formatSeconds(seconds),
+  load: ({ load }: Outcome) => load.toFixed(0),
+};
+
+/** Says when no further cell is to be begun: after --minutes. */
+export function untilLate({ minutes }: BenchOptions): () => boolean {
+  const end = performance.now() + 60_000 * (minutes ?? Number.POSITIVE_INFINITY);
+  return () => performance.now() >= end;
+}

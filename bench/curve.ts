@@ -1,0 +1,65 @@
+// tessera bench curve: accuracy by the share of comparisons, before and after fine-tuning, of the knapsack's choice and of uniform patches for the
+// same comparisons, with distillation and from labels alone. Hours: cells are kept as they are finished, and a killed run goes on. --network
+// resnet20 or resnet20-kd takes one network, --budgets 6,12 some shares, --minutes 0 prints what there is. Needs ../shared/data.
+import { formatShare } from '../src/cli/format.js';
+import type { ChoiceKind } from './_chosen.js';
+import type { NetworkName } from './_distortions.js';
+import { type Cell, finishAll, type Outcome, openCells, outcomeColumns, untilLate } from './_finetuning.js';
+import { benchOptions, printRows } from './_parties.js';
+
+/** Cells take some 150 s on two quiet processors with this: all of them less than 3 hours. */
+const defaults = { pictures: 10_000, epochs: 3, samples: 256 };
+
+const curves: readonly { readonly network: NetworkName; readonly name: string; readonly shares: readonly number[] }[] = [
+  { network: 'resnet20', name: 'CIFAR-10, ResNet-20', shares: [0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.25, 0.5] },
+  { network: 'resnet20-kd', name: 'CIFAR-100, ResNet-20', shares: [0.06, 0.09, 0.18, 0.5] },
+];
+/** What a reader looks for first is trained first. */
+const first = [0.12, 0.06, 0.25];
+
+const ways: readonly { readonly kind: ChoiceKind; readonly distill: boolean }[] = [
+  { kind: 'knapsack', distill: true },
+  { kind: 'uniform', distill: true },
+  { kind: 'knapsack', distill: false },
+  { kind: 'uniform', distill: false },
+];
+
+interface Row extends Cell {
+  readonly network: string;
+  readonly outcome: Outcome;
+}
+
+const options = benchOptions();
+const isLate = untilLate(options);
+const { pictures, epochs, samples } = { ...defaults, ...options };
+const rows: Row[] = [];
+for (const { network, name, shares } of curves) {
+  if (options.networks !== undefined && !options.networks.includes(network)) continue;
+  const opened = await openCells(network, options);
+  if (opened === undefined) break;
+  const wanted = options.budgets === undefined ? shares : shares.filter((share) => options.budgets!.includes(share));
+  const cells = wanted.flatMap((share) =>
+    ways.map(({ kind, distill }): Cell => ({ choice: { kind, share, samples }, way: { pictures, epochs, distill, correct: true } })),
+  );
+  const turn = (cell: Cell): number => {
+    const [at, way] = [first.indexOf(cell.choice.share), cells.indexOf(cell) % ways.length];
+    return (at < 0 ? ways.length : 0) * first.length + way * first.length + Math.max(0, at);
+  };
+  const order = [...cells].sort((a, b) => turn(a) - turn(b));
+  for (const [cell, outcome] of await finishAll(opened, cells, isLate, order)) rows.push({ ...cell, network: name, outcome });
+  await opened.end();
+}
+
+const [any] = rows;
+if (!options.json && any !== undefined) {
+  const original = [...new Map(rows.map(({ network, outcome }) => [network, formatShare(outcome.original)]))].map((pair) => pair.join(' '));
+  process.stdout.write(`100 % of the DReLUs: ${original.join(', ')}, of ${any.outcome.tests} test pictures\n`);
+  process.stdout.write(`fine-tuned with ${any.outcome.trained} pictures × ${epochs} epochs, distortions of ${samples} pictures\n`);
+}
+printRows(rows, options, {
+  network: (row) => row.network,
+  budget: (row) => formatShare(row.choice.share),
+  patches: (row) => row.choice.kind,
+  'learned from': (row) => (row.way.distill ? 'network, labels' : 'labels'),
+  ...Object.fromEntries(Object.entries(outcomeColumns).map(([name, column]) => [name, (row: Row) => column(row.outcome)])),
+});
