@@ -15,7 +15,7 @@ import {
   withoutConstants,
 } from '../src/block/select.js';
 import { writeWhole } from '../src/cli/files.js';
-import { openSpending, optimal } from '../src/cli/spending.js';
+import { openSpending, optimal, type Spending } from '../src/cli/spending.js';
 import type { Task } from '../src/cli/task.js';
 import { createSequence } from '../src/data/generated.js';
 import type { Compute } from '../src/kernel/compute.js';
@@ -106,7 +106,12 @@ async function choose(chooser: Chooser, distortion: Distortion, { kind, share }:
   const best = knapsack(distortion, share);
   if (kind === 'knapsack') return best;
   if (kind === 'shuffled') return shuffle(distortion, dreluCost, best, createSequence(1));
-  const { network, task, threads } = chooser;
+  const spending = await openBytes(chooser, distortion);
+  return spending.choose(await spending.costOf(best), optimal(withoutConstants(distortion), undefined));
+}
+
+/** Bytes of an inference by the masked suite, offline and online. */
+function openBytes({ network, task, threads }: Chooser, distortion: Distortion): Promise<Spending> {
   const options = {
     json: false,
     quiet: true,
@@ -117,8 +122,16 @@ async function choose(chooser: Chooser, distortion: Distortion, { kind, share }:
     phase: 'total',
     network: undefined,
   } as const;
-  const spending = await openSpending(network.model, distortion, 'bytes', { ...options, data: network.trainPath }, task);
-  return spending.choose(await spending.costOf(best), optimal(withoutConstants(distortion), undefined));
+  return openSpending(network.model, distortion, 'bytes', { ...options, data: network.trainPath }, task);
+}
+
+/** Bytes of an inference under a choice. */
+export async function bytesOf(chooser: Chooser, choice: Choice): Promise<number> {
+  const { patches } = await chosenSpec(chooser, choice);
+  return chooser.kept.once(['bytes', version, chooser.network.hash, choice], async () => {
+    const spending = await openBytes(chooser, await distortionUnder(chooser, choice.samples, 'nothing'));
+    return spending.costOf({ patches: [...patches.values()].flat() });
+  });
 }
 
 /** Sides of uniform patches, never more than twice as long as wide. */

@@ -1,16 +1,14 @@
 // tessera bench agreement: do the three parties name what the float network under the same spec names? With an eighth of ResNet-20's
 // comparisons, chosen without any training. Needs ../shared/data; says so where it is absent. TESSERA_IMAGES=n answers n pictures privately
 // instead of 100; the fixed-point simulation answers 1,000.
-import { spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { formatBytes, formatCount, formatShare } from '../src/cli/format.js';
+import { tessera } from './_command.js';
 import { cifar } from './_distortions.js';
 import { benchOptions, printRows } from './_parties.js';
 
-const main = fileURLToPath(new URL('../src/cli/main.js', import.meta.url));
 const pictures = process.env.TESSERA_IMAGES ?? '100';
 const budgets = ['100%', '50%', '12.5%'];
 
@@ -26,13 +24,6 @@ interface Row {
   readonly answered?: number;
   /** Bytes of one inference, which are those of the estimate. */
   readonly bytes?: number;
-}
-
-// biome-ignore lint/suspicious/noExplicitAny: JSON of a command, read key by key.
-function tessera(...args: string[]): any {
-  const { status, stdout } = spawnSync(process.execPath, [main, ...args, '--json', '--quiet'], { stdio: ['ignore', 'pipe', 'inherit'] });
-  if (status !== 0) throw new Error(`tessera ${args[0]} ended with status ${status}`);
-  return JSON.parse(stdout.toString());
 }
 
 function measure(folder: string, { model, train, test }: NonNullable<ReturnType<typeof cifar>>): Row[] {

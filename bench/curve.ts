@@ -4,11 +4,11 @@
 import { formatShare } from '../src/cli/format.js';
 import type { ChoiceKind } from './_chosen.js';
 import type { NetworkName } from './_distortions.js';
-import { type Cell, finishAll, type Outcome, openCells, outcomeColumns, untilLate } from './_finetuning.js';
+import { type Cell, finishAll, type Outcome, openCells, outcomeColumns, untilLate, wayOf } from './_finetuning.js';
 import { benchOptions, printRows } from './_parties.js';
 
-/** Cells take some 150 s on two quiet processors with this: all of them less than 3 hours. */
-const defaults = { pictures: 10_000, epochs: 3, samples: 256 };
+/** Pictures that distortions are measured on. */
+const samples = 256;
 
 const curves: readonly { readonly network: NetworkName; readonly name: string; readonly shares: readonly number[] }[] = [
   { network: 'resnet20', name: 'CIFAR-10, ResNet-20', shares: [0.03, 0.06, 0.09, 0.12, 0.15, 0.18, 0.25, 0.5] },
@@ -31,7 +31,7 @@ interface Row extends Cell {
 
 const options = benchOptions();
 const isLate = untilLate(options);
-const { pictures, epochs, samples } = { ...defaults, ...options };
+const way = wayOf(options);
 const rows: Row[] = [];
 for (const { network, name, shares } of curves) {
   if (options.networks !== undefined && !options.networks.includes(network)) continue;
@@ -39,11 +39,11 @@ for (const { network, name, shares } of curves) {
   if (opened === undefined) break;
   const wanted = options.budgets === undefined ? shares : shares.filter((share) => options.budgets!.includes(share));
   const cells = wanted.flatMap((share) =>
-    ways.map(({ kind, distill }): Cell => ({ choice: { kind, share, samples }, way: { pictures, epochs, distill, correct: true } })),
+    ways.map(({ kind, distill }): Cell => ({ choice: { kind, share, samples }, way: { ...way, distill } })),
   );
   const turn = (cell: Cell): number => {
-    const [at, way] = [first.indexOf(cell.choice.share), cells.indexOf(cell) % ways.length];
-    return (at < 0 ? ways.length : 0) * first.length + way * first.length + Math.max(0, at);
+    const [at, column] = [first.indexOf(cell.choice.share), cells.indexOf(cell) % ways.length];
+    return (at < 0 ? ways.length : 0) * first.length + column * first.length + Math.max(0, at);
   };
   const order = [...cells].sort((a, b) => turn(a) - turn(b));
   for (const [cell, outcome] of await finishAll(opened, cells, isLate, order)) rows.push({ ...cell, network: name, outcome });
@@ -54,7 +54,7 @@ const [any] = rows;
 if (!options.json && any !== undefined) {
   const original = [...new Map(rows.map(({ network, outcome }) => [network, formatShare(outcome.original)]))].map((pair) => pair.join(' '));
   process.stdout.write(`100 % of the DReLUs: ${original.join(', ')}, of ${any.outcome.tests} test pictures\n`);
-  process.stdout.write(`fine-tuned with ${any.outcome.trained} pictures × ${epochs} epochs, distortions of ${samples} pictures\n`);
+  process.stdout.write(`fine-tuned with ${any.outcome.trained} pictures × ${way.epochs} epochs, distortions of ${samples} pictures\n`);
 }
 printRows(rows, options, {
   network: (row) => row.network,

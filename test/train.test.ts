@@ -103,6 +103,7 @@ describe('tessera finetune', () => {
     expect(answer).toMatchObject({ metric: 'top1', file, spec: at('tuned.spec.json'), images: { training: 320, validation: 60 } });
     expect(answer.after).toBeGreaterThan(answer.before + 0.3);
     expect(answer.epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2, 3, 4, 5, 6]);
+    expect(answer.corrected).toBeGreaterThan(answer.before);
     expect(answer.epochs[5].loss).toBeLessThan(answer.epochs[0].loss);
     const tunedSpec = JSON.parse(readFileSync(answer.spec, 'utf8'));
     expect(tunedSpec).toMatchObject({ model: answer.model, made: { budget: '20%', finetuned: {} } });
@@ -149,6 +150,14 @@ describe('tessera finetune', () => {
     expect(await ended).toBe(130);
     expect(readdirSync(at('stopped'))).toEqual(['training.checkpoint']);
     expect(existsSync(at('stopped.onnx'))).toBe(false);
+  });
+
+  it('begins with the weights as they are where that is asked for', () => {
+    const flags = ['--spec', spec, '--epochs', '1', '--learning-rate', '1e-9', '--no-correct', '-o', at('begun.onnx')];
+    const { answer } = finetune(...flags);
+    expect(answer.corrected).toBeUndefined();
+    expect(answer.epochs).toHaveLength(1);
+    expect(finetune(...flags.filter((flag) => flag !== '--no-correct')).answer.epochs[0].loss).toBeLessThan(answer.epochs[0].loss);
   });
 
   it('trains with cheaper layers in place of others, without a spec', () => {

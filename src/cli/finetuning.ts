@@ -5,7 +5,7 @@ import { shuffledOrder } from '../data/loader.js';
 import { UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
 import { forward } from '../model/forward.js';
-import { type Graph, shapeOf } from '../model/graph.js';
+import { type Graph, shapeOf, sizeOf } from '../model/graph.js';
 import { readGraph } from '../model/onnx.js';
 import { writeOnnx } from '../model/onnx-writer.js';
 import { applyPatches, type LayerPatches } from '../model/passes/lower.js';
@@ -152,8 +152,9 @@ async function prepare(
 
 /** Pictures that batch norm's statistics begin from. */
 const normCalibration = 256;
-/** Pictures that weights are fitted to before training. */
+/** Pictures that weights are fitted to before training, and numbers that all of them together may have in one layer: some layers are held at once. */
 const correctionPictures = 512;
+const correctionNumbers = 2 ** 25;
 
 interface Beginning {
   readonly compute: Compute;
@@ -182,7 +183,8 @@ async function begin(
     // Batch norm then brings channels back to the moments they had in the full network.
     return { network: options.batchNorm ? withBatchNorm(given, await momentsOf(full), await momentsOf(under)) : given };
   }
-  const sample = await draw(correctionPictures);
+  const largest = Math.max(sizeOf(given.input.shape), ...given.nodes.map(({ shape }) => sizeOf(shape)));
+  const sample = await draw(Math.max(1, Math.min(correctionPictures, Math.floor(correctionNumbers / largest))));
   const fitted = await correct(compute, given, patches, sample.images, sample.count, { signal });
   const corrected = applyPatches(fitted, patches);
   if (!options.batchNorm) return { network: fitted, corrected };
