@@ -25,21 +25,22 @@ const [mapHeight, mapWidth] = [40, 25];
 
 interface Activation {
   readonly name: string;
-  readonly patch: Patch;
+  /** Absent: an element shares its sign with none, which costs no lists of who shares with whom. */
+  readonly patch?: Patch;
   /** Bits of the window; default all from the point where truncation cuts to two below the top. */
   readonly windowBits?: number;
 }
 
 /** In a ring of 32 bits, ResNet-20's windows have 13 to 16 bits. */
 const activations = (ringBits: number): readonly Activation[] => [
-  { name: 'ReLU', patch: [1, 1] },
+  { name: 'ReLU' },
   ...(ringBits === 32
     ? ([
-        { name: 'ReLU, 13-bit window', patch: [1, 1], windowBits: 13 },
-        { name: 'ReLU, 16-bit window', patch: [1, 1], windowBits: 16 },
-        { name: 'ReLU, every bit', patch: [1, 1], windowBits: 32 },
+        { name: 'ReLU, 13-bit window', windowBits: 13 },
+        { name: 'ReLU, 16-bit window', windowBits: 16 },
       ] as const)
     : []),
+  ...(ringBits >= 32 ? [{ name: 'ReLU, every bit', windowBits: ringBits }] : []),
   { name: 'block ReLU 2×2', patch: [2, 2] },
   { name: 'block ReLU 4×4', patch: [4, 4] },
 ];
@@ -53,9 +54,10 @@ async function activation({ name, patch, windowBits }: Activation, elements: num
   const truncateBits = truncationOf(ringBits);
   const low = windowBits === ringBits ? 0 : truncateBits;
   const window = { low, high: windowBits === undefined ? ringBits - 2 : low + windowBits };
-  const patches = new Array<Patch>(shape[0]!).fill(patch);
-  const step: Step = { kind: 'relu', name: 'relu', input: 0, output: 1, truncateBits, window, patches };
-  const blocks = shape[0]! * Math.ceil(mapHeight / patch[0]) * Math.ceil(mapWidth / patch[1]);
+  const patches = patch && new Array<Patch>(shape[0]!).fill(patch);
+  const step: Step = { kind: 'relu', name: 'relu', input: 0, output: 1, truncateBits, window, ...(patches && { patches }) };
+  const [height, width] = patch ?? [1, 1];
+  const blocks = shape[0]! * Math.ceil(mapHeight / height) * Math.ceil(mapWidth / width);
   const scales: [number, number] = [2 ** truncateBits, 1];
   return { name, elements, comparisons: blocks, model: await storedProgram(oneStep(step, shape, shape, ringBits, scales)) };
 }
