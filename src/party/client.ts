@@ -137,7 +137,7 @@ function clientSession(
   about: About,
 ): ClientSession {
   const active = new Set<Promise<unknown>>();
-  const numbers: Numbers = { requests: 0, last: 0 };
+  const ledger: Ledger = { requests: 0, last: 0, waiting: new Set() };
   let closed = false;
   // A party that leaves ends the session: whatever waits on the other one would wait in vain.
   const failures = linkFailures(server, provider);
@@ -156,7 +156,7 @@ function clientSession(
     explained.then(done, done);
     return explained;
   };
-  const prepare = (batch = 1) => track(prepareInference(party, numbers, batch, track));
+  const prepare = (batch = 1) => track(prepareInference(party, ledger, batch, track));
   return {
     ...about,
     program: party.program,
@@ -169,33 +169,36 @@ function clientSession(
       server.close();
       provider.close();
       await Promise.allSettled(active);
+      for (const giveUp of ledger.waiting) giveUp();
       weights?.free();
       freeCache(party);
     },
   };
 }
 
-interface Numbers {
+interface Ledger {
   /** Inferences asked for so far. */
   requests: number;
   /** The number the server gave the last one. */
   last: number;
+  /** Gives up what is prepared and neither run nor discarded, one function each. */
+  readonly waiting: Set<() => void>;
 }
 
 type Track = <T>(work: Promise<T>) => Promise<T>;
 
-async function prepareInference(party: PartyState, numbers: Numbers, batch: number, track: Track): Promise<PreparedInference> {
+async function prepareInference(party: PartyState, ledger: Ledger, batch: number, track: Track): Promise<PreparedInference> {
   if (!Number.isInteger(batch) || batch < 1) throw new UsageError(`a batch has at least one image, got ${batch}`, { code: 'bad-batch' });
   const { ends } = party.suite;
   const server = party.channels.server!;
-  const request = ++numbers.requests;
+  const request = ++ledger.requests;
   const start = performance.now();
   const began = party.recorder && timelineNow();
   server.send({ inference: request, step: 0, name: controlNames.request }, setup.u32(batch), 'offline', 1);
   const numbered = await server.receive({ inference: request, step: 0, name: controlNames.number }, { maxBytes: 4 });
   const number = setup.readU32(numbered.payload, 0);
-  setup.checkNumber(number, numbers.last, 'server');
-  numbers.last = number;
+  setup.checkNumber(number, ledger.last, 'server');
+  ledger.last = number;
   const inference = openInference(party, number, batch);
   try {
     const inputMask = await ends.drawInputMask(inference.end(0, 'offline', numbered.depth).context, 'provider');
@@ -205,7 +208,7 @@ async function prepareInference(party: PartyState, numbers: Numbers, batch: numb
     inference.rounds.offline = Math.max(inference.rounds.offline, ready.depth);
     const offline = secondsSince(start);
     if (began !== undefined) notePhase(party, 'offline', number, began);
-    return preparedInference(party, inference, { inputMask, outputMask }, offline, track);
+    return preparedInference(party, ledger, inference, { inputMask, outputMask }, offline, track);
   } catch (error) {
     inference.finish();
     throw error;
@@ -222,16 +225,32 @@ interface Masks {
   readonly outputMask: Words;
 }
 
-function preparedInference(party: PartyState, inference: Inference, masks: Masks, offlineSeconds: number, track: Track): PreparedInference {
+function preparedInference(
+  party: PartyState,
+  { waiting }: Ledger,
+  inference: Inference,
+  masks: Masks,
+  offlineSeconds: number,
+  track: Track,
+): PreparedInference {
   const { program } = party;
   const input = program.tensors[program.input]!;
   let used = false;
   /** The ledger: material is struck off before the first byte that depends on it leaves, and never comes back. */
   const consume = () => {
     if (used)
-      throw new UsageError('this prepared inference was used before', { code: 'used-twice', hint: 'prepare a new one for every batch' });
+      throw new UsageError('this prepared inference was used before, or its session is closed', {
+        code: 'used-twice',
+        hint: 'prepare a new one for every batch',
+      });
     used = true;
+    waiting.delete(giveUp);
   };
+  const giveUp = () => {
+    consume();
+    inference.finish();
+  };
+  waiting.add(giveUp);
   return {
     batch: inference.batch,
     async infer(images) {

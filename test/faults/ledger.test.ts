@@ -41,6 +41,20 @@ describe('prepared material', () => {
     await trials.network.ends();
   });
 
+  it('that waits when its session closes is freed, and serves no more', async () => {
+    await trials.session();
+    await trials.network.ends();
+    const before = trials.used();
+    const client = await trials.network.openClient();
+    const [one, other] = [await client.prepare(), await client.prepare(2)];
+    expect(trials.used()[0]).toBeGreaterThan(before[0]!);
+    await client.close();
+    await trials.network.ends();
+    expect(trials.used()).toEqual(before);
+    await expect(one.infer(pictures)).rejects.toMatchObject({ code: 'used-twice' });
+    other.discard();
+  });
+
   it('is gone when its inference fails, at whatever message, and so is what was prepared beside it', async () => {
     for (const name of [
       messageNames.input,

@@ -4,13 +4,14 @@ import type { PeerError } from '../../src/errors.js';
 import { setupNames } from '../../src/party/setup.js';
 import { controlNames } from '../../src/protocol/control.js';
 import { messageNames } from '../../src/protocol/messages.js';
-import { type Fault, placeText } from './network.js';
+import { type Fault, type Place, placeText } from './network.js';
 import { openTrials, type Trials } from './trials.js';
 
-const waitSeconds = 0.4;
+const patience = (waitSeconds: number) =>
+  openTrials({ limits: { waitSeconds }, server: { idleSeconds: waitSeconds }, provider: { idleSeconds: waitSeconds } });
 let trials: Trials;
 beforeAll(async () => {
-  trials = await openTrials({ limits: { waitSeconds }, server: { idleSeconds: waitSeconds }, provider: { idleSeconds: waitSeconds } });
+  trials = await patience(10);
 });
 afterAll(() => trials.network.close());
 
@@ -20,19 +21,29 @@ afterAll(() => trials.network.close());
  * @param harmless Messages that a fault leaves as good as they were.
  */
 async function everywhere(fault: Fault, codes: readonly string[], harmless: readonly number[] = []): Promise<string[]> {
-  const sent = (await trials.places()).filter((place) => place.does === 'send');
-  const before = trials.used();
   const wrong: string[] = [];
-  for (const place of sent) {
-    const outcome = await trials.attempt(place, fault);
-    wrong.push(...outcome.wrong);
-    const texts = [outcome.client, ...outcome.others].map((end) =>
-      end === undefined ? 'in order' : `${(end as PeerError).code}: ${end.message}`,
-    );
-    const found = outcome.client !== undefined && codes.some((code) => texts.some((text) => text.includes(code)));
-    if (!found && !harmless.includes(place.name)) wrong.push(`${placeText(place)}: ${texts}`);
-    if (trials.used().join() !== before.join()) wrong.push(`${placeText(place)}: ${trials.used()} bytes in use, ${before} before`);
-  }
+  for (const place of await sentOf(trials)) wrong.push(...(await at(trials, place, fault, codes, harmless)));
+  return wrong;
+}
+
+const sentOf = async (on: Trials): Promise<Place[]> => (await on.places()).filter((place) => place.does === 'send');
+
+async function at(
+  on: Trials,
+  place: Place,
+  fault: Fault,
+  codes: readonly string[],
+  harmless: readonly number[] = [],
+): Promise<readonly string[]> {
+  const before = on.used();
+  const outcome = await on.attempt(place, fault);
+  const wrong = [...outcome.wrong];
+  const texts = [outcome.client, ...outcome.others].map((end) =>
+    end === undefined ? 'in order' : `${(end as PeerError).code}: ${end.message}`,
+  );
+  const found = outcome.client !== undefined && codes.some((code) => texts.some((text) => text.includes(code)));
+  if (!found && !harmless.includes(place.name)) wrong.push(`${placeText(place)}: ${texts}`);
+  if (on.used().join() !== before.join()) wrong.push(`${placeText(place)}: ${on.used()} bytes in use, ${before} before`);
   return wrong;
 }
 
@@ -71,6 +82,16 @@ describe('at every message of a two-layer network', () => {
 
   it('a peer that falls silent is given up after the waiting limit', async () => {
     const silent: Fault = () => false;
-    expect(await everywhere(silent, ['peer-silent', 'timeout'])).toEqual([]);
+    const hurried = await patience(0.4);
+    const wrong: string[] = [];
+    for (const place of await sentOf(hurried)) {
+      // On a busy machine a limit this short may also run out in a session without a fault: what is wrong for a reason is wrong three times.
+      let found: readonly string[] = [];
+      for (let attempt = 0; attempt < 3 && (attempt === 0 || found.length > 0); attempt++)
+        found = await at(hurried, place, silent, ['peer-silent', 'timeout']);
+      wrong.push(...found);
+    }
+    await hurried.network.close();
+    expect(wrong).toEqual([]);
   });
 });
