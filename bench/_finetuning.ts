@@ -5,6 +5,7 @@ import { loadavg } from 'node:os';
 import { finetune } from '../src/cli/finetuning.js';
 import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
 import { readOnnx } from '../src/cli/model.js';
+import { fineTuningDefaults } from '../src/cli/training-options.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
 import type { Graph } from '../src/model/graph.js';
 import { applyPatches } from '../src/model/passes/lower.js';
@@ -22,6 +23,8 @@ export interface Way {
   readonly distill: boolean;
   /** Whether it begins with corrected weights. */
   readonly correct: boolean;
+  /** Whether batch norm is put back; fine-tuning's default where absent. */
+  readonly batchNorm?: boolean;
   readonly weightDecay?: number;
   /** Epochs over which plain ReLU fades. */
   readonly softStart?: number;
@@ -81,7 +84,8 @@ export async function openCells(name: NetworkName, { threads, kept: folder = kep
   const kept = await openKept(folder);
   const chooser: Chooser = { compute, network, kept, task, threads };
   const score = (graph: Graph): Promise<number> => top1(compute, graph, network.test);
-  const keyOf = (cell: Cell): unknown => ['cell', version, network.hash, cell];
+  const defaults = [true, false].map((batchNorm) => fineTuningDefaults(network.test, batchNorm));
+  const keyOf = (cell: Cell): unknown => ['cell', version, network.hash, defaults, cell];
   const train = async ({ choice, way }: Cell, key: unknown): Promise<Outcome> => {
     const { path, patches, drelus, full } = await chosenSpec(chooser, choice);
     const { pictures, weightDecay, softStart = 0, qat, ...rest } = way;
@@ -89,7 +93,7 @@ export async function openCells(name: NetworkName, { threads, kept: folder = kep
     const tuned = await finetune(
       network.model,
       {
-        ...{ json: false, quiet: true, threads, seed: 1, spec: path, replace: [], stages: 1, batchNorm: true, softStart, ...rest },
+        ...{ json: false, quiet: true, threads, seed: 1, spec: path, replace: [], stages: 1, softStart, ...rest },
         ...{ data: network.trainPath, limit: pictures, validateLimit: validation, output: kept.file(key, '.onnx') },
         ...{ checkpoint, checkpointSeconds, resume: true },
         ...(weightDecay === undefined ? {} : { weightDecay }),
@@ -117,10 +121,10 @@ export async function openCells(name: NetworkName, { threads, kept: folder = kep
 }
 
 /** With this, cells take some 150 s on two quiet processors: all of `curve` less than 3 hours. */
-const defaults = { pictures: 10_000, epochs: 3 };
+const usual = { pictures: 10_000, epochs: 3 };
 
 /** The way to train that the others are changes of. */
-export function wayOf({ pictures = defaults.pictures, epochs = defaults.epochs }: BenchOptions): Way {
+export function wayOf({ pictures = usual.pictures, epochs = usual.epochs }: BenchOptions): Way {
   return { pictures, epochs, distill: true, correct: true };
 }
 

@@ -40,8 +40,8 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly softStart: number;
   readonly stages: number;
   readonly qat?: number;
-  /** False with --no-batch-norm. */
-  readonly batchNorm: boolean;
+  /** With --batch-norm or --no-batch-norm; else batch norm is put back only where weights begin as they are. */
+  readonly batchNorm?: boolean;
   /** False with --no-correct: begins with the weights as they are. */
   readonly correct?: boolean;
   readonly output: string;
@@ -132,14 +132,20 @@ async function prepare(
   const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
   const original = await score(full);
   const before = await score(under);
-  const { network, corrected } = await begin({ compute, full, given, under, train, signal }, spec?.patches, options);
+  const corrects = options.correct !== false && spec !== undefined;
+  const batchNorm = options.batchNorm ?? !corrects;
+  const { network, corrected } = await begin(
+    { compute, full, given, under, train, signal },
+    corrects ? spec.patches : undefined,
+    batchNorm,
+  );
   const plan: TrainingPlan = {
-    ...{ before, network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train)) },
+    ...{ before, network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train, batchNorm)) },
     ...(spec === undefined ? {} : { patches: spec.patches }),
     ...{ softStart: options.softStart, stages: options.stages },
     ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(full).graph, ...distillation } }),
     ...(noise === undefined ? {} : { noise }),
-    key: [onnx.fullHash(), spec?.hash ?? null, options.replace, options.batchNorm, options.correct !== false],
+    key: [onnx.fullHash(), spec?.hash ?? null, options.replace, batchNorm, corrects],
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
     ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
   };
@@ -166,11 +172,12 @@ interface Beginning {
   readonly signal: AbortSignal;
 }
 
-/** Where training begins: what is given, corrected where it has patches, with batch norm behind its convolutions. */
+/** Where training begins: what is given, corrected or not, with batch norm behind its convolutions or not. */
 async function begin(
   { compute, full, given, under, train, signal }: Beginning,
+  /** That weights are corrected for; undefined leaves them as they are. */
   patches: LayerPatches | undefined,
-  options: FinetuneOptions,
+  batchNorm: boolean,
 ): Promise<{ readonly network: TrainNetwork; readonly corrected?: Graph }> {
   const draw = async (most: number): Promise<{ images: Float32Array; count: number }> => {
     const count = Math.min(most, train.count);
@@ -179,15 +186,15 @@ async function begin(
   };
   const { images, count } = await draw(normCalibration);
   const momentsOf = (graph: Graph) => measureMoments(compute, graph, images, count);
-  if (options.correct === false || patches === undefined) {
+  if (patches === undefined) {
     // Batch norm then brings channels back to the moments they had in the full network.
-    return { network: options.batchNorm ? withBatchNorm(given, await momentsOf(full), await momentsOf(under)) : given };
+    return { network: batchNorm ? withBatchNorm(given, await momentsOf(full), await momentsOf(under)) : given };
   }
   const largest = Math.max(sizeOf(given.input.shape), ...given.nodes.map(({ shape }) => sizeOf(shape)));
   const sample = await draw(Math.max(1, Math.min(correctionPictures, Math.floor(correctionNumbers / largest))));
   const fitted = await correct(compute, given, patches, sample.images, sample.count, { signal });
   const corrected = applyPatches(fitted, patches);
-  if (!options.batchNorm) return { network: fitted, corrected };
+  if (!batchNorm) return { network: fitted, corrected };
   const moments = await momentsOf(corrected);
   return { network: withBatchNorm(fitted, moments, moments), corrected };
 }

@@ -49,7 +49,7 @@ export function finetuneMain({ folder, options, path, task, compute, key, scored
   const files = ['model.onnx', 'model.spec.json'];
   const settings = (own: string): FinetuneOptions => ({
     ...{ json, quiet, threads, seed, data, ...stated, spec: folder.file('spec.json') },
-    ...{ replace: [], distill: true, softStart: 0, stages: 1, batchNorm: true, output: folder.file('model.onnx') },
+    ...{ replace: [], distill: true, softStart: 0, stages: 1, output: folder.file('model.onnx') },
     ...(typeof options.finetune === 'number' ? { epochs: options.finetune } : {}),
     ...{ checkpoint: folder.file(`work/training-${own.slice(0, 16)}`), checkpointSeconds: 60, resume: true },
   });

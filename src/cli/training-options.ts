@@ -87,10 +87,10 @@ export function settingsFrom(flags: TrainingFlags, base: TrainingSettings): Trai
 }
 
 /** Fine-tuning's defaults. Colour pictures are shifted by an eighth of their side and mirrored, grey ones (digits) only shifted a little. */
-export function fineTuningDefaults({ shape: [planes, height] }: Pick<Dataset, 'shape'>): TrainingSettings {
+export function fineTuningDefaults({ shape: [planes, height] }: Pick<Dataset, 'shape'>, batchNorm: boolean): TrainingSettings {
   const augmentation = planes === 1 ? { crop: Math.ceil(height / 16) } : { crop: Math.ceil(height / 8), flip: true };
   return {
-    ...{ epochs: 8, batchSize: 64, learningRate: 0.03, schedule: defaultSchedule, momentum: 0.9, nesterov: false },
+    ...{ epochs: 8, batchSize: 64, learningRate: batchNorm ? 0.03 : 0.01, schedule: defaultSchedule, momentum: 0.9, nesterov: false },
     ...{ weightDecay: 0, labelSmoothing: 0, clipNorm: 1, augmentation, seed: 1 },
   };
 }
