@@ -168,6 +168,20 @@ describe.skipIf(!existsSync(model))('with the built-in network', () => {
     expect(tessera('infer', cat, ...addresses, '--json').status).toBe(4);
   });
 
+  it('names the variants of securenn by what they do, and says what may go wrong', () => {
+    const run = (...more: string[]) => tessera('run', model, cat, '--preprocess', preprocessing, '--suite', 'securenn', '--json', ...more);
+    const beaver = run('--linear', 'beaver');
+    expect(JSON.parse(beaver.stdout)).toMatchObject({ suite: 'securenn-beaver', agreement: 1, estimateMatches: true });
+    expect(beaver.stderr).not.toContain('truncates');
+    const exact = run('--truncation', 'exact', '--ring', '32');
+    expect(JSON.parse(exact.stdout)).toMatchObject({ suite: 'securenn-exact', agreement: 1, estimateMatches: true });
+    expect(exact.stderr).not.toContain('truncates');
+    expect(run('--linear', 'beaver', '--truncation', 'exact').status).toBe(2);
+    expect(tessera('run', model, cat, '--linear', 'beaver').status).toBe(2);
+    const narrow = tessera('compile', model, '--suite', 'securenn', '--ring', '32', '-o', join(folder, 'narrow'));
+    expect(narrow.stderr).toMatch(/fails for up to 4.,... values a picture.*securenn-exact/);
+  });
+
   it('slows the links down as --network says', () => {
     const { offline, online } = json('run', compiled, cat, '--network', '1GB/s,20ms');
     for (const { rounds, seconds } of [offline, online]) expect(seconds).toBeGreaterThan(rounds * 0.01);

@@ -1,6 +1,8 @@
 // Flags that several commands share, and how their values are read.
 import { availableParallelism } from 'node:os';
 import { Command, InvalidArgumentError, Option } from 'commander';
+import { UsageError } from '../errors.js';
+import { suites } from '../party/session.js';
 import { defaultLimits } from '../wire/limits.js';
 
 /** Values of the flags every command takes. */
@@ -70,6 +72,41 @@ export function withPictures(command: Command): Command {
     .option('--data <path>', 'pictures: a file, a folder, or a dataset descriptor')
     .addOption(new Option('--limit <n>', 'use at most so many pictures').argParser(wholeNumber(1)))
     .option('--preprocess <descriptor>', 'preprocessing (and classes) for pictures that state none');
+}
+
+/** Ways of the securenn suites to do a part, by flag; those that need a suite of their own have its name. */
+const ways = {
+  linear: { reusable: undefined, beaver: 'securenn-beaver' },
+  truncation: { local: undefined, exact: 'securenn-exact' },
+} as const;
+
+/** Adds --suite, and two flags that name the variants of securenn. */
+export function withSuite(command: Command): Command {
+  return command
+    .addOption(new Option('--suite <name>', 'protocol suite').choices(Object.keys(suites)).default('masked'))
+    .addOption(
+      new Option('--linear <way>', 'how securenn masks weights: once a session, or anew for every inference').choices(
+        Object.keys(ways.linear),
+      ),
+    )
+    .addOption(
+      new Option('--truncation <way>', 'how securenn truncates: with rare failures, or by messages').choices(Object.keys(ways.truncation)),
+    )
+    .hook('preAction', (_, action) => void action.setOptionValue('suite', namedSuite(action.opts())));
+}
+
+/** The suite that --suite, --linear and --truncation name together. Throws UsageError where there is none. */
+function namedSuite({ suite, linear, truncation }: { suite: string; linear?: string; truncation?: string }): string {
+  if (linear === undefined && truncation === undefined) return suite;
+  const named = [ways.linear[linear as 'reusable' | 'beaver'], ways.truncation[truncation as 'local' | 'exact']];
+  const variants = named.filter((name) => name !== undefined);
+  if (suite === 'securenn' && variants.length < 2) return variants[0] ?? suite;
+  const flags = [linear && `--linear ${linear}`, truncation && `--truncation ${truncation}`].filter(Boolean).join(' ');
+  throw new UsageError(`--suite ${suite} does not go with ${flags}`, {
+    code: 'usage',
+    where: '--suite',
+    hint: 'Give --suite securenn with one of --linear beaver and --truncation exact.',
+  });
 }
 
 /** Adds the flags that say how an ONNX file is compiled; without --spec for a command that makes one. */

@@ -30,11 +30,18 @@ import type { Task } from './task.js';
 /** Starts all three parties on this machine, in this process or in three, and connects a client. */
 export async function openLocal(model: StoredModel, options: LocalRunOptions, task: Task): Promise<PrivateSession> {
   checkSuite(suites[options.suite]!, model.compiled.program);
+  if (!options.dry) noteDoubts(model, options.suite, task);
   const compute = await openCompute(task, options.threads);
   const open = options.parties === 'memory' ? openInMemory : openInProcesses;
   if (!options.dry) return open(model, options, task, compute);
   addDrySuites();
   return open(withoutWeights(model), { ...options, suite: dryName(options.suite) }, task, compute);
+}
+
+/** Tells the user what a suite may get wrong with a model. */
+export function noteDoubts({ compiled }: Pick<StoredModel, 'compiled'>, suite: string, { output }: Task): void {
+  const doubts = suites[suite]?.doubts?.(compiled.program);
+  if (doubts !== undefined) output.note(`the ${suite} suite ${doubts}`);
 }
 
 /** The model with weights of 0: what a dry run gives the parties. */

@@ -19,6 +19,8 @@ export interface Suite {
   rangeBits(ringBits: number): number;
   /** Why this suite cannot run a program; undefined where it can. */
   refuses(program: Program): string | undefined;
+  /** What may go wrong with a program that it can run; undefined where nothing does. Absent: nothing ever does. */
+  doubts?(program: Program): string | undefined;
 }
 
 /**

@@ -5,18 +5,18 @@ import { openCompute } from '../compute.js';
 import { formatBytes, formatCount } from '../format.js';
 import { findModel, openModel } from '../model.js';
 import { type CompiledSummary, writeModelFolder } from '../model-folder.js';
-import { createCommand, type ModelOptions, withCompilation, withPictures } from '../options.js';
+import { createCommand, type ModelOptions, withCompilation, withPictures, withSuite } from '../options.js';
 import { openPictures } from '../pictures.js';
+import { noteDoubts } from '../sessions.js';
 import { perform } from '../task.js';
 
 export function compileCommand(): Command {
   const example = 'tessera compile net.onnx --data pictures.json -o net';
-  return withCompilation(
-    withPictures(createCommand('compile', 'Turn an ONNX file into a public program and the server’s weights.', example)),
-  )
+  const command = createCommand('compile', 'Turn an ONNX file into a public program and the server’s weights.', example);
+  return withSuite(withCompilation(withPictures(command)))
     .argument('<model>', 'ONNX file')
     .requiredOption('-o, --output <folder>', 'folder to write')
-    .action((path: string, options: ModelOptions & { readonly output: string }) =>
+    .action((path: string, options: ModelOptions & { readonly suite: string; readonly output: string }) =>
       perform(options, async (task) => {
         const source = await findModel(path, options);
         if (source.onnx === undefined) {
@@ -25,6 +25,7 @@ export function compileCommand(): Command {
         const pictures = options.data === undefined ? undefined : await openPictures([], options, task.output);
         const compute = await openCompute(task, options.threads);
         const model = await openModel(source, options, task, compute, pictures, 'calibrate');
+        noteDoubts(model, options.suite, task);
         const { weightBytes, ...files } = await writeModelFolder(options.output, model);
         task.output.result({ ...files, ...model.summary }, () => describe(files, weightBytes, model.summary));
       }),

@@ -4,9 +4,8 @@ import { Option } from 'commander';
 import { readFileOrExplain } from '../../data/picture.node.js';
 import { DataError, UsageError } from '../../errors.js';
 import { decodeProgram, programHash } from '../../model/files.js';
-import { suites } from '../../party/session.js';
 import { readPem } from '../hosting.js';
-import { type CommonOptions, createCommand, waitOption, wholeNumber, withPictures } from '../options.js';
+import { type CommonOptions, createCommand, waitOption, wholeNumber, withPictures, withSuite } from '../options.js';
 import { checkShape, openPictures, type PictureOptions } from '../pictures.js';
 import { answerAll } from '../private-run.js';
 import { formatRun } from '../run-report.js';
@@ -25,13 +24,12 @@ interface InferOptions extends CommonOptions, PictureOptions {
 
 export function inferCommand(): Command {
   const example = 'tessera infer cat.png --server wss://model.example:7001 --provider wss://helper.example:7002';
-  return withPictures(createCommand('infer', 'Have pictures answered without showing them.', example))
+  return withSuite(withPictures(createCommand('infer', 'Have pictures answered without showing them.', example)))
     .argument('[image...]', 'pictures')
     .requiredOption('--server <url>', 'where the model owner listens: ws://… or wss://…')
     .requiredOption('--provider <url>', 'where the helper party listens')
     .option('--ca <file>', 'certificate (PEM) to trust at both')
     .option('--program <file|hash>', 'the program that has to be served: program.bin, or its hash')
-    .addOption(new Option('--suite <name>', 'protocol suite').choices(Object.keys(suites)).default('masked'))
     .addOption(new Option('--batch <n>', 'pictures that share their messages').argParser(wholeNumber(1, 4096)).default(1))
     .addOption(waitOption())
     .action((images: string[], options: InferOptions) =>

@@ -2,12 +2,11 @@
 import type { Command } from 'commander';
 import { Option } from 'commander';
 import { UsageError } from '../../errors.js';
-import { suites } from '../../party/session.js';
 import { type NetworkProfile, parseNetwork } from '../../wire/profiles.js';
 import { openCompute } from '../compute.js';
 import { writeWhole } from '../files.js';
 import { findModel, openModel } from '../model.js';
-import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures } from '../options.js';
+import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures, withSuite } from '../options.js';
 import { openPictures } from '../pictures.js';
 import { type LocalPace, runDry, runPrivately } from '../private-run.js';
 import { formatDry, formatRun } from '../run-report.js';
@@ -45,8 +44,7 @@ export function runCommand(): Command {
 export function withParties(command: Command, { infinite = false } = {}): Command {
   const network = `a named network (lan, wan, home, …) or RATE,RTT to slow the links down to${infinite ? '; infinite: no sockets' : ''}`;
   const parse = (text: string) => (infinite && text === 'infinite' ? text : parseNetwork(text));
-  return command
-    .addOption(new Option('--suite <name>', 'protocol suite').choices(Object.keys(suites)).default('masked'))
+  return withSuite(command)
     .addOption(
       new Option('--parties <where>', 'in one process or in three with real sockets').choices(['memory', 'processes']).default('memory'),
     )

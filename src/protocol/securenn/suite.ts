@@ -7,7 +7,7 @@ import { add, concat, resample, sumpool, view } from './local.js';
 import { maxpool } from './maxpool.js';
 import { product } from './product.js';
 import { relu } from './relu.js';
-import { exactTruncation, localTruncation, type Truncation, truncate } from './truncate.js';
+import { exactTruncation, localFailures, localTruncation, type Truncation, truncate } from './truncate.js';
 
 function operations(masks: WeightMasks, truncation: Truncation): OperationTable {
   return {
@@ -30,6 +30,9 @@ function operations(masks: WeightMasks, truncation: Truncation): OperationTable 
  */
 const localRangeBits = 36;
 
+/** Failures a picture, at most, above which a user is told. */
+const doubtfulFailures = 0.1;
+
 function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite {
   return {
     name,
@@ -43,6 +46,12 @@ function suite(name: string, masks: WeightMasks, truncation: Truncation): Suite 
       if (truncation === localTruncation && (rangeBits ?? 0) > localRangeBits)
         return `truncates values of up to ${localRangeBits} of 64 bits, and this program's have ${rangeBits}`;
       return undefined;
+    },
+    doubts: (program) => {
+      const failures = truncation === localTruncation ? localFailures(program) : 0;
+      if (failures <= doubtfulFailures) return undefined;
+      const most = failures < 1 ? failures.toPrecision(1) : Math.round(failures).toLocaleString('en');
+      return `truncates shares where they are, which fails for up to ${most} values a picture in this program; securenn-exact has no such failures`;
     },
   };
 }

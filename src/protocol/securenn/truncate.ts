@@ -13,7 +13,8 @@
 // Simulators: the server sees x + R, padded by R_c, and h_s, t_s, padded by h_c, t_c: uniform words. The client sees b, a bit of a value
 // under R_s, which it lacks: a fresh uniform u gives it.
 import type { Words } from '../../kernel/compute.js';
-import type { TruncateStep } from '../../model/program.js';
+import { sizeOf } from '../../model/graph.js';
+import type { Program, TruncateStep } from '../../model/program.js';
 import { ringWords, runWords, setZero } from '../../ring/words.js';
 import { messageNames } from '../messages.js';
 import type { CostEnvironment, Depths, MessageSize, Operation, Role, StepContext } from '../operation.js';
@@ -52,6 +53,20 @@ async function negate(context: StepContext<Words>, share: Words): Promise<void> 
 
 async function shift(context: StepContext<Words>, share: Words, bits: number): Promise<void> {
   await runWords(context.compute, 'shift', share, [share, share, context.program.ringBits, bits], share.length);
+}
+
+/**
+ * The most local truncations of a picture that are expected to fail: Σ |x| / 2^k over the elements that are truncated, with |x| < 2^(high − 1)
+ * of a ReLU's window, and 2^(R − 2) where values use R bits of the ring and nothing is compared. ResNet-20's own values give a 26th of it.
+ */
+export function localFailures({ steps, tensors, ringBits, rangeBits = ringBits }: Program): number {
+  let failures = 0;
+  for (const step of steps) {
+    if ((step.kind !== 'relu' && step.kind !== 'truncate') || step.truncateBits === 0) continue;
+    const bits = step.kind === 'relu' ? Math.min(step.window.high - 1, rangeBits - 2) : rangeBits - 2;
+    failures += sizeOf(tensors[step.input]!.shape) * 2 ** (bits - ringBits);
+  }
+  return failures;
 }
 
 export const localTruncation: Truncation = {
