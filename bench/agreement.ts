@@ -1,50 +1,66 @@
-// tessera bench agreement: do the three parties name what the float network under the same spec names? With an eighth of ResNet-20's
-// comparisons, chosen without any training. Needs ../shared/data; says so where it is absent. TESSERA_IMAGES=n answers n pictures privately
-// instead of 100; the fixed-point simulation answers 1,000.
+// tessera bench agreement: do the three parties name what the float network under the same spec names, and in which ring? ResNet-20 with all
+// of its comparisons and with 12 % of them, chosen without any training. Needs ../shared/data; says so where it is absent.
+// TESSERA_IMAGES=n answers n pictures privately instead of 50; the fixed-point simulation answers 1,000 test pictures.
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { formatBytes, formatCount, formatShare } from '../src/cli/format.js';
+import { formatBytes, formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
 import { tessera } from './_command.js';
 import { cifar } from './_distortions.js';
 import { benchOptions, printRows } from './_parties.js';
 
-const pictures = process.env.TESSERA_IMAGES ?? '100';
-const budgets = ['100%', '50%', '12.5%'];
+const pictures = process.env.TESSERA_IMAGES ?? '50';
 
-interface Row {
+interface Case {
   readonly budget: string;
-  readonly ringBits: number;
+  readonly suite: string;
+  readonly ring: number;
+}
+
+const cases: readonly Case[] = [
+  { budget: '100%', suite: 'masked', ring: 32 },
+  ...[32, 36, 40, 44, 46, 48].map((ring) => ({ budget: '12%', suite: 'masked', ring })),
+  ...['securenn', 'securenn-exact'].map((suite) => ({ budget: '12%', suite, ring: 64 })),
+];
+
+type Network = NonNullable<ReturnType<typeof cifar>>;
+
+interface Row extends Case {
   /** Shares of 1,000 test pictures: right in float, right in fixed point, and the same label in both. */
   readonly float: number;
   readonly fixed: number;
   readonly agreement: number;
-  /** Share of `answered` pictures with the float label, privately. */
-  readonly secure?: number;
-  readonly answered?: number;
-  /** Bytes of one inference, which are those of the estimate. */
-  readonly bytes?: number;
+  /** Shares of `answered` pictures, privately: right, and the label of float. */
+  readonly right: number;
+  readonly secure: number;
+  readonly answered: number;
+  /** Of one picture, offline and online; the bytes are those of the estimate. */
+  readonly bytes: number;
+  readonly seconds: number;
 }
 
-function measure(folder: string, { model, train, test }: NonNullable<ReturnType<typeof cifar>>): Row[] {
-  const [distortion, spec] = [join(folder, 'd.npz'), join(folder, 'spec.json')];
-  const compiled = [model, '--data', test, '--calibrate', train];
-  tessera('distort', model, '--data', train, '-o', distortion);
-  return budgets.flatMap((budget) => {
-    tessera('solve', distortion, '--budget', budget, '-o', spec);
-    const float = tessera('evaluate', ...compiled, '--spec', spec).top1;
-    const row = (ringBits: number): Row => {
-      const args = [...compiled, '--spec', spec, '--ring', String(ringBits)];
-      const { top1, agreement } = tessera('evaluate', ...args, '--precision', 'fixed');
-      return { budget, ringBits, float, fixed: top1, agreement };
-    };
-    const args = [...compiled, '--spec', spec];
-    const secure = tessera('evaluate', ...args, '--precision', 'secure', '--limit', pictures);
-    const run = tessera('run', ...args, '--limit', '1');
-    if (!run.estimateMatches) throw new Error('the bytes are not those of the estimate');
-    const bytes = run.offline.bytes + run.online.bytes;
-    return [{ ...row(32), secure: secure.agreement, answered: secure.images, bytes }, row(64)];
-  });
+interface Solved {
+  readonly spec: string;
+  /** Share of test pictures the float network answers right under it. */
+  readonly float: number;
+}
+
+/** A spec that keeps `budget` of the comparisons. */
+function solve({ model, train, test }: Network, folder: string, budget: string): Solved {
+  const spec = join(folder, `${budget}.json`);
+  tessera('solve', join(folder, 'd.npz'), '--budget', budget, '-o', spec);
+  return { spec, float: tessera('evaluate', model, '--data', test, '--calibrate', train, '--spec', spec).top1 };
+}
+
+function measure({ model, train, test }: Network, { spec, float }: Solved, each: Case): Row {
+  const args = [model, '--data', test, '--calibrate', train, '--spec', spec, '--ring', String(each.ring), '--suite', each.suite];
+  const { top1, agreement } = tessera('evaluate', ...args, '--precision', 'fixed');
+  const run = tessera('run', ...args, '--limit', pictures, '--parties', 'processes');
+  if (!run.estimateMatches) throw new Error('the bytes are not those of the estimate');
+  const answered: number = run.results.length;
+  const perPicture = (of: 'bytes' | 'seconds'): number => (run.offline[of] + run.online[of]) / answered;
+  const secure = { right: run.accuracy, secure: run.agreement, answered };
+  return { ...each, float, fixed: top1, agreement, ...secure, bytes: perPicture('bytes'), seconds: perPicture('seconds') };
 }
 
 const options = benchOptions();
@@ -52,17 +68,25 @@ const folder = mkdtempSync(join(tmpdir(), 'tessera-bench-'));
 const rows: Row[] = [];
 try {
   const network = cifar();
-  if (network !== undefined) rows.push(...measure(folder, network));
+  if (network !== undefined) {
+    tessera('distort', network.model, '--data', network.train, '--samples', '256', '-o', join(folder, 'd.npz'));
+    const specs = new Map([...new Set(cases.map(({ budget }) => budget))].map((budget) => [budget, solve(network, folder, budget)]));
+    const wanted = cases.filter(
+      ({ ring, suite }) => (options.rings ?? [ring]).includes(ring) && (options.suites ?? [suite]).includes(suite),
+    );
+    for (const each of wanted) rows.push(measure(network, specs.get(each.budget)!, each));
+  }
 } finally {
   rmSync(folder, { recursive: true });
 }
 
 printRows(rows, options, {
-  'ResNet-20, CIFAR-10: DReLUs': (row) => row.budget,
-  ring: (row) => `${row.ringBits} bits`,
-  'float right': (row) => formatShare(row.float),
-  'fixed point right': (row) => formatShare(row.fixed),
+  'ResNet-20, CIFAR-10: DReLUs': (row) => row.budget.replace('%', ' %'),
+  suite: (row) => row.suite,
+  ring: (row) => `${row.ring} bits`,
+  'right in float, fixed': (row) => `${formatShare(row.float)}, ${formatShare(row.fixed)}`,
   'same label': (row) => formatShare(row.agreement),
-  'same label, privately': (row) => (row.secure === undefined ? '' : `${formatShare(row.secure)} of ${formatCount(row.answered!)}`),
-  'bytes, as estimated': (row) => (row.bytes === undefined ? '' : formatBytes(row.bytes)),
+  'privately: right, same label': (row) => `${formatShare(row.right)}, ${formatShare(row.secure)} of ${formatCount(row.answered)}`,
+  'bytes a picture': (row) => formatBytes(row.bytes),
+  'seconds a picture': (row) => formatSeconds(row.seconds),
 });

@@ -20,7 +20,7 @@ import { type ReadOptions, type ReadResult, readGraph, readModel } from '../mode
 import { applyPatches } from '../model/passes/lower.js';
 import { simplify } from '../model/passes/simplify.js';
 import { simulate } from '../model/simulate.js';
-import { hasLossyWindows } from '../model/simulate-relu.js';
+import { roundingDecides } from '../model/simulate-relu.js';
 import { suites } from '../party/session.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
 import { recallModel, rememberModel } from './cache.js';
@@ -294,8 +294,8 @@ async function fromDataset(
 
 function withPlaintext(compute: Compute, stored: StoredModel, graph: Graph | undefined): OpenModel {
   const { program, weights } = stored.compiled;
-  // Where windows leave bits out, signs are drawn as the protocol draws them: the same for every call.
-  const settings = hasLossyWindows(program) ? { random: createSequence(1) } : {};
+  // Where rounding decides signs, it is drawn as the protocol draws it: the same for every call.
+  const settings = roundingDecides(program) ? { random: createSequence(1) } : {};
   const fixedPoint: OpenModel['fixedPoint'] = async (images, count) => {
     const input = encodeFixed(images, program.tensors[program.input]!.scale, program.ringBits);
     const { output, overflow } = await simulate(compute, program, weights, input, count, settings);

@@ -18,6 +18,8 @@ export interface Ranges {
   readonly values: ReadonlyMap<ValueId, Range>;
   /** Greatest |sum over a patch|, also of y − cap, by the name of a ReLU; equals the greatest |y| where every patch is 1 × 1. */
   readonly sums: ReadonlyMap<string, number>;
+  /** Mean of every channel of what a convolution or fully connected layer reads. */
+  readonly means: ReadonlyMap<ValueId, Float64Array>;
   /** Greatest difference of two values in one window, by the name of a max pool. */
   readonly differences: ReadonlyMap<string, number>;
 }
@@ -52,6 +54,8 @@ export async function measureRanges(compute: Compute, graph: Graph, calibration:
   const sums = new Map<string, number>();
   const differences = new Map<string, number>();
   const relus = new Map<ValueId, ReluNode[]>();
+  const means = new Map<ValueId, Float64Array>();
+  for (const node of graph.nodes) if (node.kind === 'conv') means.set(node.inputs[0]!, new Float64Array(node.geometry.inputChannels));
   const pools = new Map<ValueId, Extract<GraphNode, { kind: 'maxpool' }>[]>();
   for (const node of graph.nodes) {
     const input = node.inputs[0]!;
@@ -65,6 +69,8 @@ export async function measureRanges(compute: Compute, graph: Graph, calibration:
     const s = statistics.get(id) ?? new Statistics();
     statistics.set(id, s);
     accumulate(s, values);
+    const channels = means.get(id);
+    if (channels !== undefined) addMeans(channels, values, pictures, count);
     for (const relu of relus.get(id) ?? []) {
       raise(sums, relu.name, relu.patches === undefined ? greatestSingle(relu, s) : greatestSum(relu, relu.patches, values, pictures));
     }
@@ -74,7 +80,7 @@ export async function measureRanges(compute: Compute, graph: Graph, calibration:
   const values = new Map(
     [...statistics].map(([id, s]) => [id, { maximum: maximumOf(s), rms: Math.sqrt(s.squares / Math.max(1, s.count)) }]),
   );
-  return { values, sums, differences };
+  return { values, sums, means, differences };
 }
 
 function accumulate(s: Statistics, values: Float32Array): void {
@@ -89,6 +95,16 @@ function accumulate(s: Statistics, values: Float32Array): void {
   s.high = high;
   s.squares = squares;
   s.count += values.length;
+}
+
+/** Adds a batch to the means of its channels over `all` pictures; values are [pictures, channels, …]. */
+function addMeans(means: Float64Array, values: Float32Array, pictures: number, all: number): void {
+  const size = values.length / (pictures * means.length);
+  for (let map = 0; map < pictures * means.length; map++) {
+    let sum = 0;
+    for (let i = map * size; i < (map + 1) * size; i++) sum += values[i]!;
+    means[map % means.length]! += sum / (size * all);
+  }
 }
 
 const maximumOf = ({ low, high }: Statistics): number => Math.max(-low, high);

@@ -2,13 +2,22 @@
 import { DataError, UsageError } from '../errors.js';
 import type { Compute, Words } from '../kernel/compute.js';
 import { kernelLimit } from '../kernel/tiling.js';
-import { isLong } from '../ring/words.js';
 import { type Calibration, measureRanges, type Ranges } from './calibrate.js';
 import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
 import { splitOutputActivation } from './passes/reorder.js';
 import { simplify } from './passes/simplify.js';
-import { factorLimit, type Patch, type Program, type ProgramWeights, type Step, type TensorId, type TensorInfo } from './program.js';
+import {
+  factorLimit,
+  type Patch,
+  type Program,
+  type ProgramWeights,
+  type Step,
+  sharesSigns,
+  type TensorId,
+  type TensorInfo,
+} from './program.js';
+import { quantise, roundWords } from './quantise.js';
 import { resampleWeights } from './resample.js';
 import { chooseScales, type Scales } from './scales.js';
 import { simulate } from './simulate.js';
@@ -30,7 +39,7 @@ export interface CompileOptions {
   readonly windows?: LayerWindows;
   /** Truncates only after so many linear layers, with scales of {@link uniformScales}: in the ring of 64 bits. */
   readonly truncateEvery?: number;
-  /** Bits an activation has less than the most accurate choice (default {@link thriftBits}). */
+  /** Bits an activation has less than the most accurate choice (default {@link thriftBits}; 0 where patches share signs). */
   readonly thriftBits?: number;
 }
 
@@ -62,6 +71,12 @@ export interface Compiled {
  * (truncation rounding at random, as the protocol does), and a comparison is 16.6, 15.6, 14.6, 13.6 bits wide on average.
  */
 export const thriftBits = 1;
+
+/**
+ * Networks whose patches share signs save no such bit: it costs labels, and little is saved where there are few comparisons. ResNet-20 at 12 %
+ * of its comparisons, k = 44: the float label for 297 of 300 pictures with 1 bit less, for 299 with 0, and logits off by 0.083 or 0.064.
+ */
+const isBlockwise = ({ nodes }: Graph): boolean => nodes.some((node) => node.kind === 'relu' && sharesSigns(node.patches));
 
 /**
  * Rings of more bits give values the scales of this width: everything compared is then below 2^53, exact in the doubles that encode pictures
@@ -107,7 +122,7 @@ export async function compileGraph(
       ? chooseScales(lowered, ranges, {
           ringBits: rangeBits,
           marginBits,
-          thriftBits: options.thriftBits ?? thriftBits,
+          thriftBits: options.thriftBits ?? (isBlockwise(lowered) ? 0 : thriftBits),
         })
       : uniformScales(lowered, ranges, { truncateEvery: options.truncateEvery, marginBits });
   const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits, windows });
@@ -185,7 +200,7 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowO
           kind: 'linear',
           output: output(),
           geometry: node.geometry,
-          weights: quantise(node, scale, scales.scale.get(node.output)!, options.ringBits, out),
+          weights: addLayer(out, node, scale, scales.scale.get(node.output)!, ranges, options.ringBits),
         });
         break;
       case 'relu':
@@ -246,6 +261,13 @@ function assemble(graph: Graph, ranges: Ranges, scales: Scales, options: WindowO
   return out;
 }
 
+/** Rounds a layer's weights to the scale that its input and output leave them; returns their index. */
+function addLayer(out: Assembled, node: ConvNode, inputScale: number, outputScale: number, ranges: Ranges, ringBits: number): number {
+  const scale = outputScale / inputScale;
+  out.weightBits.push(Math.log2(scale));
+  return out.layers.push(quantise(node, scale, outputScale, ranges.means.get(node.inputs[0]!)!, ringBits)) - 1;
+}
+
 /** The public integer that brings input `i` of a sum or join to the scale of its output. */
 function alignment(node: GraphNode, i: number, scales: Scales, ringBits: number): number {
   const factor = scales.scale.get(node.output)! / scales.scale.get(node.inputs[i]!)!;
@@ -294,32 +316,6 @@ function reluStep(
   const window = reluWindow(node.name, sums, options);
   const cap = node.cap === undefined ? {} : { cap: Math.max(1, Math.round((node.cap * scale) / 2 ** truncateBits)) * 2 ** truncateBits };
   return { kind: 'relu', ...common, truncateBits, window, ...cap, ...(node.patches && { patches: node.patches }) };
-}
-
-/** Rounds reals at a scale to ring words, clamped to what the words (or, in 64 bits, doubles) hold exactly. */
-function roundWords(values: Float32Array, scale: number, ringBits: number): Words {
-  const most = isLong(ringBits) ? Number.MAX_SAFE_INTEGER : 2 ** 31 - 1;
-  const word = (v: number): number => Math.max(-most, Math.min(most, Math.round(v * scale)));
-  return isLong(ringBits) ? BigInt64Array.from(values, (v) => BigInt(word(v))) : Int32Array.from(values, word);
-}
-
-/** Rounds a layer's weights to the scale its input and output leave them, and its bias to the output's. */
-function quantise(node: ConvNode, inputScale: number, outputScale: number, ringBits: number, out: Assembled): number {
-  const weightScale = outputScale / inputScale;
-  if (!node.weights.every(Number.isFinite) || !node.bias.every(Number.isFinite)) {
-    throw new DataError(`node ${node.name}: a weight is not a finite number`, {
-      code: 'bad-tensor',
-      where: node.name,
-      hint: 'the model is damaged',
-    });
-  }
-  out.weightBits.push(Math.log2(weightScale));
-  return (
-    out.layers.push({
-      weights: roundWords(node.weights, weightScale, ringBits),
-      bias: roundWords(node.bias, outputScale, ringBits),
-    }) - 1
-  );
 }
 
 async function reportOn(

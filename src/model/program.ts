@@ -137,6 +137,9 @@ export type Step =
   | ResampleStep
   | ProductStep;
 
+/** Whether some patch has more than one element. */
+export const sharesSigns = (patches: readonly Patch[] = []): boolean => patches.some(([height, width]) => height * width > 1);
+
 /** Factors of sums are below this in size: kernels take them as 32-bit words, or with 64-bit ones as doubles. */
 export const factorLimit = (ringBits: number): number => (ringBits > 32 ? Number.MAX_SAFE_INTEGER : 2 ** 31);
 

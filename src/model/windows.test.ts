@@ -7,7 +7,7 @@ import { createNodeCompute } from '../kernel/pool.node.js';
 import { type CompileOptions, compileGraph } from './compile.js';
 import { readGraph } from './onnx.js';
 import type { Patch, Program, ReluStep } from './program.js';
-import { hasLossyWindows } from './simulate-relu.js';
+import { roundingDecides } from './simulate-relu.js';
 import { parseSpec, windowsOf } from './spec.js';
 
 let compute: Compute;
@@ -63,7 +63,7 @@ describe('windows of a spec', () => {
       expect(2 ** (step.window.high - 1) / scale).toBeGreaterThan(12);
       expect(2 ** (step.window.high - 2) / scale).toBeLessThan(2 * 12);
       expect(2 ** reluOf(program, 'second').step.window.low / reluOf(program, 'second').scale).toBe(1);
-      expect(hasLossyWindows(program)).toBe(true);
+      expect(roundingDecides(program)).toBe(true);
     }
   });
 
@@ -72,7 +72,7 @@ describe('windows of a spec', () => {
     expect(2 ** step.window.low / scale).toBe(0.25);
     const fine = await compile({ first: { low: 1e-9 } });
     expect(fine).toEqual(await compile({}));
-    expect(hasLossyWindows(fine)).toBe(false);
+    expect(roundingDecides(fine)).toBe(false);
   });
 
   it('leave the calibrated range as it is, and hold sums of patches', async () => {
