@@ -1,5 +1,8 @@
 // tessera bench distortion: how long measuring takes, whether `linear` ranks as `exact` does, and what accuracy the chosen patches keep
 // without any training. Needs ../shared/data; says so where it is absent.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { measureAdditivity } from '../src/block/additivity.js';
 import { planMeasurement } from '../src/block/distort.js';
 import { openExact } from '../src/block/distort-exact.js';
 import type { Distortion } from '../src/block/distortion-file.js';
@@ -15,12 +18,17 @@ import {
   selectUniform,
   withoutConstants,
 } from '../src/block/select.js';
+import { checkPictures } from '../src/cli/distortion-checks.js';
+import { writeWhole } from '../src/cli/files.js';
 import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
+import { additivityPlot, distortionMap } from '../src/cli/report/figures.js';
+import { describeLayers } from '../src/cli/report/layers.js';
+import { linePlot } from '../src/cli/report/plots.js';
 import type { Compute } from '../src/kernel/compute.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
 import type { Patch } from '../src/model/program.js';
 import { measure, measureLinear, openNetwork, type Pictures, probes, type TrainedNetwork, top1, withChoice } from './_distortions.js';
-import { benchOptions, printRows } from './_parties.js';
+import { type BenchOptions, benchOptions, printRows } from './_parties.js';
 
 const samples = 256;
 /** Pictures for the exact distortion. */
@@ -60,6 +68,38 @@ const onlyNine = (distortion: Distortion): Distortion => ({
   ...distortion,
   values: distortion.values.map((value, i) => (isOfNine(distortion.patches[i % distortion.patches.length]!) ? value : Number.NaN)),
 });
+
+/** Ways to choose that are drawn: the ends of their rows' names. */
+const drawn = [`knapsack, measured again ${again} times`, 'knapsack', 'one patch a layer'];
+
+/** Accuracy against budget, distortions by layer and patch, and whether they add up. */
+async function drawAll({ compute, network, rows }: Bench, distortion: Distortion, pictures: Pictures, folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const full = fullCost(distortion, dreluCost);
+  const of = (matches: (name: string) => boolean) =>
+    rows.flatMap(({ case: name, drelus, top1: right }): [number, number][] =>
+      drelus === undefined || right === undefined || !matches(name) ? [] : [[drelus / full, right]],
+    );
+  const everything = of((name) => name === 'every element compared');
+  const line = (name: string, end: (text: string) => boolean, dashed = false) => ({ name, points: [...everything, ...of(end)], dashed });
+  const accuracy = await linePlot({
+    title: 'Right answers against budget, without any training',
+    description: `ResNet-20 on CIFAR-10, ${network.test.count} test pictures: share named right against the share of DReLUs kept.`,
+    x: { label: 'DReLUs kept', scale: 'log', format: '.2~p', ticks: [1, ...budgets.map(({ share }) => share)] },
+    y: { label: 'right answers', format: '.0%' },
+    series: [
+      ...drawn.map((name) => line(name, (text) => text.endsWith(`: ${name}`), name === 'one patch a layer')),
+      line('one patch everywhere', (text) => text.endsWith(' everywhere'), true),
+    ],
+  });
+  const blocks = withoutConstants(distortion);
+  const checked = { images: pictures.images.subarray(0, (checkPictures * pictures.images.length) / pictures.count), count: checkPictures };
+  const additivity = await measureAdditivity(compute, planMeasurement(network.graph), blocks, checked, { choices: 40, seed: 1 });
+  const layers = describeLayers(distortion, knapsack(blocks, 0.125).patches);
+  await writeWhole(join(folder, 'accuracy.svg'), accuracy);
+  await writeWhole(join(folder, 'additivity.svg'), await additivityPlot({ additivity }));
+  await writeWhole(join(folder, 'distortion.svg'), await distortionMap({ layers }));
+}
 
 interface Bench {
   readonly compute: Compute;
@@ -132,7 +172,7 @@ async function accuracies(bench: Bench, distortion: Distortion, pictures: Pictur
   }
 }
 
-async function measureNetwork(network: TrainedNetwork, threads: number): Promise<Row[]> {
+async function measureNetwork(network: TrainedNetwork, { threads, plots, match = '' }: BenchOptions): Promise<Row[]> {
   const compute = await createNodeCompute({ threads });
   const bench: Bench = { compute, network, rows: [] };
   try {
@@ -142,7 +182,9 @@ async function measureNetwork(network: TrainedNetwork, threads: number): Promise
     const name = `linear, ${probes} probes, ${measurement.rows} channels, up to ${measurement.patches.length} patches`;
     bench.rows.push({ case: name, images: samples, ...times });
     await accuracies(bench, distortion, pictures);
-    await compare(bench, distortion, times.processorSeconds);
+    if (plots !== undefined) await drawAll(bench, distortion, pictures, plots);
+    // The longest part: --case choices leaves it out.
+    if ('exact'.includes(match)) await compare(bench, distortion, times.processorSeconds);
     return bench.rows;
   } finally {
     await compute.close();
@@ -151,7 +193,7 @@ async function measureNetwork(network: TrainedNetwork, threads: number): Promise
 
 const options = benchOptions();
 const network = await openNetwork('resnet20');
-const rows = network === undefined ? [] : await measureNetwork(network, options.threads);
+const rows = network === undefined ? [] : await measureNetwork(network, options);
 
 printRows(rows, options, {
   'ResNet-20, CIFAR-10': (row) => row.case,

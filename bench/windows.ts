@@ -1,11 +1,14 @@
 // tessera bench windows: how many low and high bits comparisons may leave out. ResNet-20 in fixed point, by simulation with the draws of the
 // protocol. Needs ../shared/data; says so where it is absent. TESSERA_IMAGES=n evaluates at most n pictures.
 import { existsSync } from 'node:fs';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { argmax, rowOf } from '../src/cli/answers.js';
+import { writeWhole } from '../src/cli/files.js';
 import { formatBytes, formatCount, formatShare } from '../src/cli/format.js';
 import { readOnnx } from '../src/cli/model.js';
+import { linePlot } from '../src/cli/report/plots.js';
 import { loadDataset } from '../src/data/dataset.node.js';
 import { createSequence } from '../src/data/generated.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
@@ -89,6 +92,35 @@ else {
   await compute.close();
 }
 
+/** Right answers against bits left out at either end. */
+async function drawIgnored(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  const along = (name: string, of: (row: Row) => number, other: (row: Row) => number) => ({
+    name,
+    points: rows.filter((row) => other(row) === 0).map((row) => [of(row), row.top1] as const),
+  });
+  const plot = await linePlot({
+    title: 'Right answers by bits left out of every comparison',
+    description: 'ResNet-20 on CIFAR-10: share of test pictures named right against the bits left out at the low and at the high end.',
+    x: { label: 'bits left out', format: 'd' },
+    y: { label: 'right answers', format: '.0%' },
+    series: [
+      along(
+        'low bits',
+        ({ low }) => low,
+        ({ high }) => high,
+      ),
+      along(
+        'high bits',
+        ({ high }) => high,
+        ({ low }) => low,
+      ),
+    ],
+  });
+  await writeWhole(join(folder, 'ignored-bits.svg'), plot);
+}
+
+if (options.plots !== undefined && rows.length > 0) await drawIgnored(options.plots);
 printRows(rows, options, {
   network: (row) => row.case,
   pictures: (row) => formatCount(row.images),

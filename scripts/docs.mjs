@@ -50,7 +50,9 @@ suite says where it loses, and to which.`,
   distortion: [
     'Distortion and choices',
     `Time to measure, rank correlation of first-order and exact distortions (plain ReLU left out), and answers that choices keep without any training.
-"Measured again" is \`distort --spec\` under the last choice. The exact distortion has nine patches, as it takes a run of the network for each.`,
+"Measured again" is \`distort --spec\` under the last choice. The exact distortion has nine patches, as it takes a run of the network for each.
+
+![Accuracy against budget](plots/accuracy.svg)`,
   ],
   correction: [
     'Correction without labels',
@@ -73,7 +75,9 @@ pictures in float and in the fixed-point simulation, of some between three proce
   windows: [
     'Comparison windows',
     `Accuracy of ResNet-20 when every comparison leaves out so many bits beside those of the exact window, in fixed point with the draws of the protocol.
-A bit left out at the low end lets small negative values pass at random; one at the high end takes the sign of large values wrong.`,
+A bit left out at the low end lets small negative values pass at random; one at the high end takes the sign of large values wrong.
+
+![Right answers by bits left out](plots/ignored-bits.svg)`,
   ],
   kernels: [
     'Kernels',
@@ -113,9 +117,12 @@ async function writeBenchmarks(names) {
   writeFileSync(page, `${opening}\n## Networks\n\n${networks}\n\n${networksMarkdown()}\n${parts.join('')}`);
 }
 
+/** Benchmarks that also draw what they measure. */
+const plotted = ['links', 'distortion', 'windows'];
+
 function measure(name) {
   console.error(`measuring ${name} …`);
-  const own = name === 'links' ? ['--plots', `${docs}/plots`, ...flags] : flags;
+  const own = plotted.includes(name) ? ['--plots', `${docs}/plots`, ...flags] : flags;
   const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] };
   const { status, stdout } = spawnSync(process.execPath, [main, 'bench', name, ...own], options);
   if (status !== 0) throw new Error(`bench ${name} ended with status ${status}`);

@@ -11,7 +11,9 @@ const pages = [
   'CONTRIBUTING.md',
   'CHANGELOG.md',
   'models/README.md',
-  ...readdirSync(join(root, 'docs')).map((name) => `docs/${name}`),
+  ...readdirSync(join(root, 'docs'))
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
 ];
 
 /** Anchors as GitHub makes them from headings. */

@@ -12,7 +12,8 @@ import { allowed, type BudgetChoice, chooseFor, distortionFor, layersOf } from '
 import { correctFor, finetuneMain, withNetwork } from './optimize-networks.js';
 import { bestByLayer, compileFor, costsOf, inFixedPoint, inFloat, nearestUniform, scoreAll } from './optimize-scores.js';
 import { type OptimizeOptions, openWork, specName, type Work } from './optimize-work.js';
-import type { BudgetRow, LayerChoice, OptimizeReport, Training } from './report/data.js';
+import type { BudgetRow, OptimizeReport, Training } from './report/data.js';
+import { describeLayers } from './report/layers.js';
 import { writePage } from './report/page.js';
 import { recommend } from './report/recommend.js';
 import type { Task } from './task.js';
@@ -99,26 +100,6 @@ function additivityOf(work: Work, distortion: Distortion): Promise<Additivity> {
   });
 }
 
-/** Numbers of every layer under the choice. */
-function layersFor(distortion: Distortion, { solved, steps, windows }: BudgetChoice): readonly LayerChoice[] {
-  const { meta, patches, values } = distortion;
-  const chosen = steps.at(-1)!.patches;
-  const rows = channelRows(meta).map(({ layer }, r) => ({ layer, r }));
-  const nameOf = ([height, width]: Patch): string => `${height}×${width}`;
-  return solved.layers.map(({ name, kept, drelus }, layer) => {
-    const own = rows.filter((row) => row.layer === layer).map(({ r }) => r);
-    const shares: Record<string, number> = {};
-    for (const r of own) shares[nameOf(chosen[r]!)] = (shares[nameOf(chosen[r]!)] ?? 0) + 1 / own.length;
-    const means = patches.map((patch, k): [string, number] => [
-      nameOf(patch),
-      own.reduce((sum, r) => sum + values[r * patches.length + k]!, 0) / own.length,
-    ]);
-    const low = windows?.[name]?.low;
-    const measured = Object.fromEntries(means.filter(([, mean]) => !Number.isNaN(mean)));
-    return { name, kept, drelus, patches: shares, distortion: measured, ...(low === undefined ? {} : { low }) };
-  });
-}
-
 interface Findings {
   readonly distortion: Distortion;
   readonly choice: BudgetChoice;
@@ -139,7 +120,11 @@ function summary(work: Work, { distortion, choice, rows, original, additivity, t
     ...{ channels: channelRows(distortion.meta).length, candidates: distortion.patches.length, samples: sample.count },
     ...{ file: folder.file('distortion.npz'), spec: main.spec, ...(main.model === undefined ? {} : { model: main.model }) },
     ...main.solved,
-    ...{ file: folder.file('distortion.npz'), layers: layersFor(distortion, choice), costKind: kind },
+    ...{
+      file: folder.file('distortion.npz'),
+      layers: describeLayers(distortion, choice.steps.at(-1)!.patches, choice.windows),
+      costKind: kind,
+    },
     ...{ metric, images, ...(heldOut === undefined ? {} : { heldOut }), ...main.score },
     ...{ original, rows, additivity, ...(refined === undefined ? {} : { refined }) },
     ...(trained === undefined ? {} : { training: trainingOf(trained) }),

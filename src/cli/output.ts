@@ -60,17 +60,16 @@ function bar(title: string, total: number): Progress {
 }
 
 function plainLines(title: string, total: number): Progress {
-  const start = performance.now();
-  let last = start;
-  // Work that goes on from an earlier run begins in the middle: only what was done since then says how fast it goes.
-  let begun: number | undefined;
+  let last = performance.now();
+  // Work that goes on from an earlier run begins in the middle, and comes in steps: only what was done since the first one says how fast it goes.
+  let begun: { readonly done: number; readonly at: number } | undefined;
   return {
     update: (done, detail) => {
-      begun ??= Math.max(0, done - 1);
       const now = performance.now();
-      if (now - last < plainIntervalSeconds * 1000 || done === begun) return;
+      begun ??= { done, at: now };
+      if (now - last < plainIntervalSeconds * 1000 || done === begun.done) return;
       last = now;
-      const left = ((now - start) / 1000 / (done - begun)) * (total - done);
+      const left = ((now - begun.at) / 1000 / (done - begun.done)) * (total - done);
       process.stderr.write(
         `${title}: ${done} of ${total}, about ${formatSeconds(left)} left${detail === undefined ? '' : ` · ${detail}`}\n`,
       );
