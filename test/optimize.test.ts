@@ -170,12 +170,18 @@ describe('tessera optimize', () => {
   it('spends bytes, with windows, and refines', () => {
     const plain = tessera(0, 'estimate', small, '--calibrate', train, '--suite', 'masked').suites.masked;
     const budget = `${Math.round(0.9 * (plain.online.bytes + plain.offline.bytes))}B`;
-    const flags = ['--budget', budget, '--refine', 'annealing', '--refine-steps', '3'];
+    const flags = ['--budget', budget, '--refine', 'annealing', '--refine-steps', '3', '--finetune', '1'];
     const spent = optimize(0, small, ...pictures, ...flags, '-o', at('bytes'));
     expect(spent).toMatchObject({ costKind: 'bytes', refined: { steps: 3 } });
     expect(spent.cost).toBeLessThanOrEqual(Number(budget.slice(0, -1)));
-    const { costs } = spent.rows[0];
-    expect(costs.offline.bytes + costs.online.bytes).toBe(spent.cost);
+    const [chosen, tuned] = [join(at('bytes'), 'spec.json'), spent.spec].map((file) => JSON.parse(readFileSync(file, 'utf8')));
+    const flagsOfSpec = ['--spec', join(at('bytes'), 'spec.json'), '--calibrate', train, '--suite', 'masked'];
+    const { offline, online } = tessera(0, 'estimate', small, ...flagsOfSpec).suites.masked;
+    expect(offline.bytes + online.bytes).toBe(spent.cost);
+    // What is trained keeps what its budget paid for, and is scored with it.
+    expect(Object.keys(chosen.windows ?? {}).length).toBeGreaterThan(0);
+    expect(tuned.windows).toEqual(chosen.windows);
+    expect(spent.rows[0].fixed).toMatchObject({ top1: expect.any(Number) });
   });
 
   it('counts equal answers where pictures have no labels', () => {

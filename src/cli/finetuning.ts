@@ -12,6 +12,7 @@ import { applyPatches, type LayerPatches } from '../model/passes/lower.js';
 import { splitOutputActivation } from '../model/passes/reorder.js';
 import { replacements } from '../model/passes/replace.js';
 import { simplify } from '../model/passes/simplify.js';
+import type { LayerWindows } from '../model/spec.js';
 import type { Epoch } from '../train/checkpoint.js';
 import type { TrainNetwork } from '../train/network.js';
 import { measureMoments, withBatchNorm } from '../train/normalise.js';
@@ -44,6 +45,8 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly batchNorm?: boolean;
   /** False with --no-correct: begins with the weights as they are. */
   readonly correct?: boolean;
+  /** Take the spec's comparison windows over, though ranges change: for who measures what they do to the new network. */
+  readonly keepWindows?: boolean;
   readonly output: string;
 }
 
@@ -85,7 +88,9 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   const bytes = writeOnnx(simplify(trained.graph));
   const after = await work.score(applyPatches(simplify(readGraph(bytes)), patches ?? new Map()));
   const made = { ...work.made, finetuned: { from: onnx.hash, version: packageVersion() } };
-  const written = await writeNetwork(options.output, bytes, patches === undefined ? undefined : { patches, made });
+  const windows = options.keepWindows ? work.windows : undefined;
+  const spec = patches === undefined ? undefined : { patches, made, ...(windows === undefined ? {} : { windows }) };
+  const written = await writeNetwork(options.output, bytes, spec);
   const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
   const { train, validation, heldOut } = pictures;
   return {
@@ -103,6 +108,7 @@ interface Work {
   /** Of any network, on the validation pictures. */
   score(graph: Graph): Promise<number>;
   readonly patches?: LayerPatches;
+  readonly windows?: LayerWindows;
   readonly made: object;
 }
 
@@ -120,7 +126,7 @@ async function prepare(
   const given = options.replace.reduce((graph, name) => replacements[name]!(graph), full);
   const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
   const under = applyPatches(given, spec?.patches ?? new Map());
-  if (spec !== undefined && spec.windows.size > 0) {
+  if (spec !== undefined && spec.windows.size > 0 && !options.keepWindows) {
     output.note('The windows of the spec are of the network as it was: they are left out, choose them for the new one.');
   }
   const outputs = shapeOf(given, given.output)[0] ?? 1;
@@ -151,7 +157,7 @@ async function prepare(
   };
   return {
     ...{ plan, original, score, made: spec?.made ?? {} },
-    ...(spec === undefined ? {} : { patches: spec.patches }),
+    ...(spec === undefined ? {} : { patches: spec.patches, windows: spec.windows }),
     ...(corrected === undefined ? {} : { corrected: await score(corrected) }),
   };
 }
@@ -172,6 +178,23 @@ interface Beginning {
   readonly signal: AbortSignal;
 }
 
+interface Drawn {
+  readonly images: Float32Array;
+  readonly count: number;
+}
+
+/** Pictures from all over a set: folders are sorted by class. */
+async function draw(train: Dataset, most: number): Promise<Drawn> {
+  const count = Math.min(most, train.count);
+  return { images: await selectPictures(train, [...shuffledOrder(train.count, 0, 0).subarray(0, count)]).read(0, count), count };
+}
+
+/** Pictures that weights are corrected with: fewer of a network with large layers. */
+export function drawForCorrection(graph: Graph, train: Dataset): Promise<Drawn> {
+  const largest = Math.max(sizeOf(graph.input.shape), ...graph.nodes.map(({ shape }) => sizeOf(shape)));
+  return draw(train, Math.max(1, Math.min(correctionPictures, Math.floor(correctionNumbers / largest))));
+}
+
 /** Where training begins: what is given, corrected or not, with batch norm behind its convolutions or not. */
 async function begin(
   { compute, full, given, under, train, signal }: Beginning,
@@ -179,19 +202,13 @@ async function begin(
   patches: LayerPatches | undefined,
   batchNorm: boolean,
 ): Promise<{ readonly network: TrainNetwork; readonly corrected?: Graph }> {
-  const draw = async (most: number): Promise<{ images: Float32Array; count: number }> => {
-    const count = Math.min(most, train.count);
-    // Drawn, because folders are sorted by class.
-    return { images: await selectPictures(train, [...shuffledOrder(train.count, 0, 0).subarray(0, count)]).read(0, count), count };
-  };
-  const { images, count } = await draw(normCalibration);
+  const { images, count } = await draw(train, normCalibration);
   const momentsOf = (graph: Graph) => measureMoments(compute, graph, images, count);
   if (patches === undefined) {
     // Batch norm then brings channels back to the moments they had in the full network.
     return { network: batchNorm ? withBatchNorm(given, await momentsOf(full), await momentsOf(under)) : given };
   }
-  const largest = Math.max(sizeOf(given.input.shape), ...given.nodes.map(({ shape }) => sizeOf(shape)));
-  const sample = await draw(Math.max(1, Math.min(correctionPictures, Math.floor(correctionNumbers / largest))));
+  const sample = await drawForCorrection(given, train);
   const fitted = await correct(compute, given, patches, sample.images, sample.count, { signal });
   const corrected = applyPatches(fitted, patches);
   if (!batchNorm) return { network: fitted, corrected };

@@ -1,10 +1,9 @@
 // Networks that `optimize` makes: corrected without labels for every budget, fine-tuned for the one asked for.
 import { correct } from '../block/correct.js';
-import { selectPictures } from '../data/dataset.node.js';
 import { writeOnnx } from '../model/onnx-writer.js';
 import { applyPatches } from '../model/passes/lower.js';
 import { simplify } from '../model/passes/simplify.js';
-import { type Finetuned, type FinetuneOptions, finetune } from './finetuning.js';
+import { drawForCorrection, type Finetuned, type FinetuneOptions, finetune } from './finetuning.js';
 import { inputShapeOf, readOnnx } from './model.js';
 import { type NetworkFiles, writeNetwork } from './network-files.js';
 import type { BudgetChoice } from './optimize-choice.js';
@@ -13,18 +12,14 @@ import { fileName, specName, type Work } from './optimize-work.js';
 import type { BudgetRow, Stage } from './report/data.js';
 import { readSpec } from './spec.js';
 
-/** Pictures that a correction is fitted to. */
-const fitted = 512;
-
 /** Corrects the network for a budget's patches. */
 export function correctFor(work: Work, budget: string, { steps, windows }: BudgetChoice): Promise<NetworkFiles> {
   const { folder, graph, train, compute, task, key, onnx, budgets, options } = work;
-  // What is fine-tuned begins from the network as given and takes the place of what is corrected.
+  // Fine-tuning corrects for itself, and its network takes the place of what is corrected alone.
   const own = budget !== budgets[0] ? `model-${fileName(budget)}` : options.finetune === undefined ? 'model' : 'work/corrected';
   const make = async (): Promise<NetworkFiles> => {
     const spec = await readSpec(folder.file(specName(work, budget)), onnx.hash);
-    const count = Math.min(fitted, train.count);
-    const images = await spread(work, count);
+    const { images, count } = await drawForCorrection(graph, train);
     const progress = task.output.progress('correcting', graph.nodes.filter((node) => node.kind === 'conv').length);
     const watch = { signal: task.signal, progress: (done: number) => progress.update(done) };
     const corrected = await correct(compute, graph, spec.patches, images, count, watch);
@@ -35,12 +30,6 @@ export function correctFor(work: Work, budget: string, { steps, windows }: Budge
   return folder.once(`correction ${budget}`, [key, steps.at(-1)!.patches, windows], make, [`${own}.onnx`, `${own}.spec.json`]);
 }
 
-/** Training pictures from all over the set: folders are sorted by class. */
-async function spread({ train }: Work, count: number): Promise<Float32Array> {
-  const places = Array.from({ length: count }, (_, i) => Math.floor((i * train.count) / count));
-  return selectPictures(train, places).read(0, count);
-}
-
 /** Fine-tunes the network of the budget asked for, from a checkpoint in the folder where there is one. */
 export function finetuneMain({ folder, options, path, task, compute, key, scoredOn }: Work, { steps }: BudgetChoice): Promise<Finetuned> {
   const { json, quiet, threads, seed, data, validate, limit, validateLimit, preprocess } = options;
@@ -49,7 +38,7 @@ export function finetuneMain({ folder, options, path, task, compute, key, scored
   const files = ['model.onnx', 'model.spec.json'];
   const settings = (own: string): FinetuneOptions => ({
     ...{ json, quiet, threads, seed, data, ...stated, spec: folder.file('spec.json') },
-    ...{ replace: [], distill: true, softStart: 0, stages: 1, output: folder.file('model.onnx') },
+    ...{ replace: [], distill: true, softStart: 0, stages: 1, keepWindows: true, output: folder.file('model.onnx') },
     ...(typeof options.finetune === 'number' ? { epochs: options.finetune } : {}),
     ...{ checkpoint: folder.file(`work/training-${own.slice(0, 16)}`), checkpointSeconds: 60, resume: true },
   });

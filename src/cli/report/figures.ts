@@ -152,7 +152,11 @@ export function trainingPlot({ training, metric }: OptimizeReport): Promise<stri
     description: 'Scores after every epoch on training and validation pictures.',
     width: 560,
     height: 260,
-    x: { label: 'epoch', format: 'd' },
+    x: {
+      label: 'epoch',
+      format: 'd',
+      ticks: epochs.map(({ epoch }) => epoch).filter((epoch) => epoch % Math.ceil(epochs.length / 12) === 0),
+    },
     y: { label: metricWords[metric], format: '.0%' },
     series: [
       { name: 'validation', points: [[0, training?.before ?? Number.NaN], ...curve(({ validation }) => validation)] },

@@ -17,7 +17,7 @@ code { font-family: ui-monospace, monospace; font-size: .92em; }
 .wide { overflow-x: auto; margin: 1rem 0; }
 table { border-collapse: collapse; font-size: .9rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .4rem .6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
-thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; min-width: 4.5rem; border-bottom: 2px solid var(--line); }
+thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; white-space: normal; min-width: 4.2rem; max-width: 7rem; border-bottom: 2px solid var(--line); }
 th:first-child { text-align: left; font-weight: 600; min-width: 7rem; }
 tr.marked th, tr.marked td { background: #eef6fc; }
 tr.marked th::after { content: " ←"; color: var(--accent); }

@@ -1,6 +1,7 @@
 // The tables of the report, as HTML.
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.js';
-import { type BudgetRow, type Cost, mainScore, type OptimizeReport, type Stage } from './data.js';
+import type { Score } from '../scores.js';
+import { type BudgetRow, type Cost, mainScore, type OptimizeReport } from './data.js';
 import { escapeText } from './svg.js';
 
 /** A table whose first column names the rows. Cells are text, and escaped. */
@@ -18,31 +19,26 @@ export function table(head: readonly string[], rows: readonly (readonly string[]
 const byShare = (rows: readonly BudgetRow[]): BudgetRow[] => [...rows].sort((a, b) => b.share - a.share);
 
 /** Everything a person decides from, a row for each budget. */
-export function budgetTable({ rows, original, recommendation }: OptimizeReport): string {
+export function budgetTable({ rows, original, drelusFull, recommendation }: OptimizeReport): string {
   const stages = [...new Set(rows.flatMap((row) => row.stages.map(({ name }) => name)))];
   const withWindows = rows.some(({ fixed }) => fixed !== undefined);
-  const scoreAt = (row: BudgetRow, name: Stage['name']): string => {
-    const stage = row.stages.find((own) => own.name === name);
-    return stage === undefined ? '' : formatShare(mainScore(stage.score));
-  };
-  const costs = ({ offline, online, seconds }: Cost): string[] => [
-    formatBytes(offline.bytes),
-    formatBytes(online.bytes),
-    seconds.wan === undefined ? '' : formatSeconds(seconds.wan),
+  const shown = (score: Score | undefined): string => (score === undefined ? '' : formatShare(mainScore(score)));
+  const line = (row: BudgetRow): string[] => [
+    ...[row.name, `${formatCount(row.solved.drelus)} (${formatShare(row.share)})`],
+    ...stages.map((name) => shown(row.stages.find((own) => own.name === name)?.score)),
+    ...(withWindows ? [shown(row.fixed)] : []),
+    ...[shown(row.perLayer.score), shown(row.uniform.score), formatShare(row.score.agreement), ...priceOf(row.costs)],
   ];
-  const head = ['budget', 'DReLUs', 'of all', ...stages, ...(withWindows ? ['with windows'] : []), 'one patch a layer', 'one everywhere'];
-  const body = byShare(rows).map((row) => [
-    ...[row.name, formatCount(row.solved.drelus), formatShare(row.share)],
-    ...stages.map((name) => scoreAt(row, name)),
-    ...(withWindows ? [row.fixed === undefined ? '' : formatShare(mainScore(row.fixed))] : []),
-    ...[formatShare(mainScore(row.perLayer.score)), formatShare(mainScore(row.uniform.score)), formatShare(row.score.agreement)],
-    ...costs(row.costs),
-  ]);
-  const full = formatShare(mainScore(original.score));
-  const blank = new Array<string>(stages.length - 1 + (withWindows ? 1 : 0) + 2).fill('');
-  const drelus = formatCount(rows[0]?.solved.drelusFull ?? 0);
-  const first = ['every comparison', drelus, '100.0 %', full, ...blank, '', ...costs(original.costs)];
-  return table([...head, 'same answers', 'offline', 'online', 'on wan'], [first, ...body], 'budgets', recommendation.budget);
+  const windows = withWindows ? ['with windows'] : [];
+  const head = ['budget', 'DReLUs', ...stages, ...windows, 'one patch a layer', 'one patch everywhere', 'same answers', 'bytes', 'on wan'];
+  const blank = new Array<string>(stages.length - 1 + windows.length + 3).fill('');
+  const first = ['every comparison', formatCount(drelusFull), shown(original.score), ...blank, ...priceOf(original.costs)];
+  return table(head, [first, ...byShare(rows).map(line)], 'budgets', recommendation.budget);
+}
+
+/** Bytes of both phases, and seconds on a network that is slow but usual. */
+function priceOf({ offline, online, seconds }: Cost): string[] {
+  return [formatBytes(offline.bytes + online.bytes), seconds.wan === undefined ? '' : formatSeconds(seconds.wan)];
 }
 
 /** Bytes by phase and seconds by network, a column for each budget. */
