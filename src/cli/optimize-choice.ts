@@ -15,6 +15,7 @@ import { measureInto } from './measuring.js';
 import { fileName, sha256, solveOptions, type Work } from './optimize-work.js';
 import type { Refined } from './refine.js';
 import type { Stage } from './report/data.js';
+import { scoped } from './task.js';
 
 /** A choice as it is kept. */
 export interface BudgetChoice {
@@ -53,7 +54,9 @@ export function chooseFor(work: Work, budget: string): Promise<BudgetChoice> {
   const { refine, refineSeconds, refineSteps, refineMeasure } = work.options;
   const ways = { cost, rounds, constants, windows, phase, suite, network, ring, calibrate, workLimit };
   const refinement = refine === undefined ? null : { refine, refineSeconds, refineSteps, refineMeasure };
-  return work.folder.once(`choice ${budget}`, [work.key, budget, ways, refinement], () => chooseAnew(work, budget));
+  return work.folder.once(`choice ${budget}`, [work.key, budget, ways, refinement], () =>
+    scoped(work.task, (task) => chooseAnew({ ...work, task }, budget)),
+  );
 }
 
 interface RoundChoice extends Selection {

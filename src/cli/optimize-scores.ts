@@ -14,6 +14,7 @@ import type { Work } from './optimize-work.js';
 import type { Cost } from './report/data.js';
 import { activated } from './run-report.js';
 import { createScores, type Score } from './scores.js';
+import { scoped } from './task.js';
 import { packageVersion } from './version.js';
 
 /** Pictures that are answered at a time. */
@@ -59,7 +60,9 @@ export async function compileFor(work: Work, { path = work.path, spec }: { path?
 export async function costsOf({ options: { suite, threads }, folder, task }: Work, { compiled: { program } }: OpenModel): Promise<Cost> {
   const settings = { suite, threads, ringBits: program.ringBits };
   // Kept with the results: rows are to differ by what they compute, not by how busy the machine was when it was measured.
-  const machine = await folder.once('machine', [settings, hostname(), packageVersion()], () => openMachine(settings, task));
+  const machine = await folder.once('machine', [settings, hostname(), packageVersion()], () =>
+    scoped(task, (own) => openMachine(settings, own)),
+  );
   return { suite, ...estimateSuite(program, suite, 1, machine) };
 }
 

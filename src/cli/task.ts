@@ -54,6 +54,20 @@ export async function perform(options: CommonOptions, work: (task: Task) => Prom
   }
 }
 
+/** Does a part of a command's work, whose threads, processes and files end with it: a long command would gather them. */
+export async function scoped<T>(task: Task, work: (own: Task) => Promise<T>): Promise<T> {
+  const ends: (() => Promise<void> | void)[] = [];
+  const endAll = async (): Promise<void> => {
+    for (const end of ends.splice(0).reverse()) await end();
+  };
+  task.atEnd(endAll);
+  try {
+    return await work({ ...task, atEnd: (end) => void ends.push(end) });
+  } finally {
+    await endAll();
+  }
+}
+
 /** Resolves on Ctrl-C: what a command awaits that serves until then. */
 export function untilInterrupted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
