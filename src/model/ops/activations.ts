@@ -1,4 +1,4 @@
-// Relu, Clip, LeakyRelu, PRelu, Softmax and LogSoftmax.
+// Relu, Clip and what is made of it, LeakyRelu, PRelu, Softmax and LogSoftmax.
 import { perChannel } from './arithmetic.js';
 import {
   axisOf,
@@ -10,6 +10,7 @@ import {
   type OpContext,
   type OpImporter,
   optionalConstant,
+  type Variable,
   variable,
 } from './context.js';
 
@@ -23,14 +24,45 @@ function limit(op: OpContext, index: number, attribute: string, otherwise: numbe
   return value ?? otherwise;
 }
 
+/** x · multiplier + offset for every element. */
+function affine(op: OpContext, x: Variable, multiplier: number, offset: number, suffix: string): Variable {
+  const channels = x.shape[0] ?? 1;
+  const [multipliers, offsets] = [new Float32Array(channels).fill(multiplier), new Float32Array(channels).fill(offset)];
+  return op.emit({ kind: 'affine', shape: x.shape, multiplier: multipliers, offset: offsets }, [x], suffix);
+}
+
+/**
+ * min(max(x, low), high) by ReLUs, which begin at 0: low + min(relu(x − low), high − low), and with an upper limit alone high − relu(high − x).
+ * PyTorch writes "no limit" as the greatest float.
+ */
+export function clip(op: OpContext, x: Variable, low: number, high: number): Variable {
+  const [below, above] = [low > -3e38, high < 3e38];
+  if (!(low < high)) fail(op, `limits ${low} and ${high}`, 'the minimum is below the maximum', 'bad-node');
+  if (!below && !above) return x;
+  if (!below) return affine(op, op.emit({ kind: 'relu', shape: x.shape }, [affine(op, x, -1, high, '/shift')]), -1, high, '/back');
+  const shifted = low === 0 ? x : affine(op, x, 1, -low, '/shift');
+  const clipped = op.emit({ kind: 'relu', shape: x.shape, ...(above && { cap: high - low }) }, [shifted]);
+  return low === 0 ? clipped : affine(op, clipped, 1, low, '/back');
+}
+
 export const importClip: OpImporter = (op) => {
-  const x = variable(op, 0);
   const low = limit(op, 1, 'min', Number.NEGATIVE_INFINITY);
-  const high = limit(op, 2, 'max', Number.POSITIVE_INFINITY);
-  if (low !== 0 || !(high > 0))
-    fail(op, `limits ${low} and ${high}`, 'only ReLU with a cap, that is a minimum of 0 and a positive maximum, is supported');
-  // PyTorch writes "no limit" as the greatest float.
-  return [op.emit(high > 3e38 ? { kind: 'relu', shape: x.shape } : { kind: 'relu', shape: x.shape, cap: high }, [x])];
+  return [clip(op, variable(op, 0), low, limit(op, 2, 'max', Number.POSITIVE_INFINITY))];
+};
+
+/** min(max(αx + β, 0), 1). */
+function hardSigmoid(op: OpContext, x: Variable, alpha: number, beta: number, suffix = ''): Variable {
+  return op.emit({ kind: 'relu', shape: x.shape, cap: 1 }, [affine(op, x, alpha, beta, '/shift')], suffix);
+}
+
+export const importHardSigmoid: OpImporter = (op) => [
+  hardSigmoid(op, variable(op, 0), floatAttribute(op, 'alpha', 0.2), floatAttribute(op, 'beta', 0.5)),
+];
+
+/** x · min(max(x / 6 + 1/2, 0), 1). */
+export const importHardSwish: OpImporter = (op) => {
+  const x = variable(op, 0);
+  return [op.emit({ kind: 'product', shape: x.shape }, [x, hardSigmoid(op, x, 1 / 6, 0.5, '/gate')])];
 };
 
 export const importLeakyRelu: OpImporter = (op) => {

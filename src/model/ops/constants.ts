@@ -97,11 +97,6 @@ export const importRange: OpImporter = (op) => {
   return [asConstant({ ...integers(Array.from({ length: count }, (_, i) => start + i * delta)), type: constant(op, 0).type })];
 };
 
-export const importExpand: OpImporter = (op) => {
-  const c = constant(op, 0);
-  return [asConstant(broadcastConstant(c, broadcastShape(op, c.dims, Array.from(constant(op, 1).data))))];
-};
-
 /** The shape two shapes broadcast to, by NumPy's rules. */
 export function broadcastShape(op: OpContext, a: readonly number[], b: readonly number[]): readonly number[] {
   const rank = Math.max(a.length, b.length);
@@ -119,15 +114,15 @@ export function broadcastConstant(c: Constant, dims: readonly number[]): Constan
   return viewConstant({ ...c, dims: padded }, broadcastAxes(padded, dims));
 }
 
-/** Applies an element-wise function to constants. */
-export function constantMap(f: (a: number, b: number, c: number) => number): OpImporter {
+/** Applies an element-wise function to constants; `integers` says whether all of them are. */
+export function constantMap(f: (a: number, b: number, c: number, integers: boolean) => number): OpImporter {
   return (op) => {
     const operands = op.node.input.map((_, i) => constant(op, i));
     const dims = operands.reduce<readonly number[]>((shape, c) => broadcastShape(op, shape, c.dims), []);
     const full = operands.map((c) => broadcastConstant(c, dims));
     const type = full.some((c) => c.type === 'float') ? 'float' : 'integer';
     const values = Float64Array.from({ length: sizeOf(dims) }, (_, i) =>
-      f(full[0]?.data[i] ?? 0, full[1]?.data[i] ?? 0, full[2]?.data[i] ?? 0),
+      f(full[0]?.data[i] ?? 0, full[1]?.data[i] ?? 0, full[2]?.data[i] ?? 0, type === 'integer'),
     );
     return [asConstant({ dims, type, data: type === 'float' ? Float32Array.from(values) : values })];
   };

@@ -453,6 +453,49 @@ describe('activations', () => {
     between('Clip', {}, () => ({ min: floats([], [0]), max: floats([], [1.5]) })),
   );
   it('Clip as ReLU6, opset 7', between('Clip', { min: 0, max: 2 }, undefined, 7));
+  for (const [low, high] of [
+    [-1, 1],
+    [0.25, 2],
+    [-0.5, undefined],
+    [undefined, 1],
+  ] as const) {
+    it(
+      `Clip from ${low ?? 'anywhere'} to ${high ?? 'anywhere'}`,
+      between('Clip', { ...(low !== undefined && { min: low }), ...(high !== undefined && { max: high }) }, undefined, 7),
+    );
+  }
+  it('HardSigmoid', between('HardSigmoid', { alpha: 1 / 6 }));
+  it('HardSwish', between('HardSwish', {}, undefined, 14));
+  it('Abs', between('Abs', {}));
+  it('Neg', between('Neg', {}));
+  it(
+    'Max with a number',
+    between('Max', {}, () => ({ limit: floats([], [-0.5]) })),
+  );
+  it(
+    'Min with a number',
+    between('Min', {}, () => ({ limit: floats([1], [0.5]) })),
+  );
+  for (const op of ['Max', 'Min', 'Sum']) {
+    it(
+      `${op} of two values, one of which broadcasts`,
+      property(
+        shape,
+        ([c, h, w], seed) => ({
+          input: ['N', c, h, w],
+          constants: { w: floats([c, c, 1, 1], noiseArray(c * c, seed)) },
+          nodes: [
+            { op: 'Conv', inputs: ['x', 'w'], outputs: ['a'] },
+            { op: 'GlobalAveragePool', inputs: ['a'], outputs: ['b'] },
+            { op, inputs: seed % 2 === 0 ? ['a', 'b'] : ['b', 'x'], outputs: ['y'] },
+          ],
+        }),
+        20,
+        // What is compared is larger than what may come out.
+        0.05,
+      ),
+    );
+  }
   it('LeakyRelu', between('LeakyRelu', { alpha: 0.125 }));
   it(
     'PRelu, a slope a channel',
@@ -533,6 +576,16 @@ describe('pools', () => {
       single('ReduceMean', s, { keepdims: keep }, { axes: longs([-2, -1]) }, 18),
     ),
   );
+  for (const op of ['ReduceMean', 'ReduceSum']) {
+    it(
+      `${op} over neighbouring axes`,
+      property(
+        fc.record({ s: shape, axes: fc.constantFrom([1], [2], [-1], [1, 2], [2, 3], [1, 2, 3]), keep: fc.integer({ min: 0, max: 1 }) }),
+        ({ s, axes, keep }) =>
+          op === 'ReduceMean' ? single(op, s, { axes, keepdims: keep }) : single(op, s, { keepdims: keep }, { axes: longs(axes) }),
+      ),
+    );
+  }
   it(
     'means by odd divisors meet in a sum and in a join',
     property(fc.tuple(small(3), fc.integer({ min: 3, max: 6 })), ([c, size], seed) => ({
@@ -687,6 +740,50 @@ describe('moves', () => {
         ],
       };
     }),
+  );
+  it(
+    'Concat with zeros before, between and behind values',
+    property(fc.record({ s: shape, axis: fc.integer({ min: 1, max: 3 }), places: fc.tuple(small(2), small(2), small(2)) }), (c) => {
+      const zeros = (length: number) => {
+        const dims = [1, ...c.s].map((d, i) => (i === c.axis ? length : d));
+        return floats(dims, new Float32Array(sizeOf(dims)));
+      };
+      return {
+        input: [1, ...c.s],
+        constants: { a: zeros(c.places[0]), b: zeros(c.places[1]), c: zeros(c.places[2]) },
+        nodes: [
+          { op: 'Relu', inputs: ['x'], outputs: ['r'] },
+          { op: 'Concat', inputs: ['a', 'x', 'b', 'r', 'c', 'a'], outputs: ['m'], attributes: { axis: c.axis } },
+          { op: 'Relu', inputs: ['m'], outputs: ['y'] },
+        ],
+      };
+    }),
+  );
+  it(
+    'Expand of a pooled map',
+    property(shape, (s) => ({
+      input: ['N', ...s],
+      constants: { size: longs([1, 1, s[1], s[2]]) },
+      nodes: [
+        { op: 'GlobalAveragePool', inputs: ['x'], outputs: ['p'] },
+        { op: 'Expand', inputs: ['p', 'size'], outputs: ['e'] },
+        { op: 'Add', inputs: ['e', 'x'], outputs: ['y'] },
+      ],
+    })),
+  );
+  it(
+    'sizes halved from a shape are whole numbers, as in C',
+    property(fc.tuple(small(9), small(4)), ([c, size]) => ({
+      input: ['N', c + 1, size, size],
+      constants: { one: longs([1], []), two: longs([2]), zero: longs([0]), axis: longs([1]) },
+      nodes: [
+        { op: 'Shape', inputs: ['x'], outputs: ['s'] },
+        { op: 'Gather', inputs: ['s', 'one'], outputs: ['c'] },
+        { op: 'Div', inputs: ['c', 'two'], outputs: ['h'] },
+        { op: 'Slice', inputs: ['x', 'zero', 'h', 'axis'], outputs: ['m'] },
+        { op: 'Relu', inputs: ['m'], outputs: ['y'] },
+      ],
+    })),
   );
   it(
     'Identity, Dropout, Constant, Cast',

@@ -1,6 +1,7 @@
-// MaxPool, AveragePool, their global forms, and ReduceMean over space.
+// MaxPool, AveragePool, their global forms, ReduceMean and ReduceSum.
 import type { PoolGeometry } from '../../kernel/geometry.js';
 import { elementCount } from '../constant.js';
+import { sizeOf } from '../graph.js';
 import {
   axisOf,
   fail,
@@ -86,20 +87,39 @@ export const importGlobalMaxPool: OpImporter = (op) => {
   return [op.emit({ kind: 'maxpool', shape: [g.channels, 1, 1], geometry: g }, [x])];
 };
 
-export const importReduceMean: OpImporter = (op) => {
-  const x = variable(op, 0);
-  const rank = x.shape.length + 1;
-  const axes = listInput(op, 1, 'axes')
-    ?.map((a) => axisOf(op, a, rank))
-    .sort((a, b) => a - b);
-  if (rank !== 4 || axes?.join() !== '2,3')
-    fail(op, `over axes [${axes?.join(', ') ?? 'all'}] of ${rank}`, 'only the mean over height and width is supported');
-  const keep = intAttribute(op, 'keepdims', 1) === 1;
-  const g = globalGeometry(op, x);
-  const pooled = op.emit(
-    { kind: 'averagepool', shape: [g.channels, 1, 1], geometry: g, divisors: [g.inputHeight * g.inputWidth] },
-    [x],
-    keep ? '' : '/pool',
-  );
-  return [keep ? pooled : reshape(op, pooled, [1, g.channels])];
-};
+/** The mean, or the sum, over neighbouring axes of a picture: over height and width a global pool, else a pool over a column. */
+function reduction(kind: 'mean' | 'sum'): OpImporter {
+  return (op) => {
+    const x = variable(op, 0);
+    const full = [1, ...x.shape];
+    const axes = listInput(op, 1, 'axes')
+      ?.map((a) => axisOf(op, a, full.length))
+      .sort((a, b) => a - b);
+    const first = axes?.[0] ?? 0;
+    if (axes === undefined || first === 0 || axes.some((a, i) => a !== first + i))
+      fail(op, `over axes [${axes?.join(', ') ?? 'all'}] of ${full.length}`, 'only neighbouring axes of one picture are supported');
+    const reduced = full.map((d, i) => (axes.includes(i) ? 1 : d));
+    const shape = intAttribute(op, 'keepdims', 1) === 1 ? reduced : full.filter((_, i) => !axes.includes(i));
+    const length = sizeOf(axes.map((a) => full[a]!));
+    const overMap = axes.join() === '2,3' && full.length === 4;
+    const inner = sizeOf(full.slice(first + axes.length));
+    const column = overMap ? x : reshape(op, x, [1, sizeOf(full.slice(0, first)), length, inner], '/column');
+    const map = column as Variable;
+    const g = overMap ? globalGeometry(op, map) : columnGeometry(map);
+    const pooled = op.emit(
+      { kind: 'averagepool', shape: [g.channels, g.outputHeight, g.outputWidth], geometry: g, divisors: [kind === 'mean' ? length : 1] },
+      [map],
+    );
+    return [reshape(op, pooled, shape, '/shape')];
+  };
+}
+
+/** Windows as high as the map and one wide. */
+function columnGeometry({ shape }: Variable): PoolGeometry {
+  const [channels, height, width] = shape as [number, number, number];
+  const axis = (kernel: number, output: number) => ({ kernel, stride: 1, dilation: 1, padBegin: 0, padEnd: 0, output });
+  return { channels, ...windowGeometry(height, width, { y: axis(height, 1), x: axis(1, width) }) };
+}
+
+export const importReduceMean = reduction('mean');
+export const importReduceSum = reduction('sum');

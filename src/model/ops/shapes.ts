@@ -16,6 +16,7 @@ import {
   optionalConstant,
   perImage,
   stringAttribute,
+  type Variable,
 } from './context.js';
 
 type Axes = ViewStep['axes'];
@@ -216,11 +217,30 @@ export const importConcat: OpImporter = (op) => {
   const constants = operands.filter((o) => o.kind === 'constant');
   if (constants.length === operands.length) return [asConstant(concatConstants(constants, axis, full))];
   const variables = operands.filter((o) => o.kind === 'variable');
-  if (variables.length !== operands.length) fail(op, 'joins a picture with a constant', 'keep constants out of the concatenation');
   if (axis === 0) fail(op, 'joins along the batch axis', 'only the axes of one picture can be joined');
-  if (variables.length === 1) return variables;
-  return [op.emit({ kind: 'concat', shape: full.slice(1), axis: axis - 1 }, variables)];
+  if (constants.some((c) => c.data.some((v) => v !== 0)))
+    fail(op, 'joins a picture with constants other than 0', 'add the constants after the concatenation');
+  const padded = variables.length === operands.length ? variables : withZeros(op, operands, axis);
+  if (padded.length === 1) return padded;
+  return [op.emit({ kind: 'concat', shape: full.slice(1), axis: axis - 1 }, padded as Variable[])];
 };
+
+/** The values of a concatenation, each with the zeros that follow it (the first one also with those before it): a view fills them in. */
+function withZeros(op: OpContext, operands: readonly Operand[], axis: number): Operand[] {
+  const length = (operand: Operand): number => fullShape(operand)[axis]!;
+  const firstValue = operands.findIndex((o) => o.kind === 'variable');
+  return operands.flatMap((operand, i) => {
+    if (operand.kind === 'constant') return [];
+    const next = operands.findIndex((o, j) => j > i && o.kind === 'variable');
+    const sum = (from: number, to: number): number => operands.slice(from, to).reduce((total, o) => total + length(o), 0);
+    const before = i === firstValue ? sum(0, i) : 0;
+    const after = sum(i + 1, next < 0 ? operands.length : next);
+    if (before + after === 0) return [operand];
+    const axes = identityAxes(fullShape(operand));
+    axes[axis] = { axis, start: before === 0 ? 0 : -before, step: 1, size: before + length(operand) + after };
+    return [view(op, operand, axes, `/zeros${i}`)];
+  });
+}
 
 function concatConstants(parts: readonly Constant[], axis: number, dims: readonly number[]): Constant {
   const count = elementCount(dims, 'a folded constant', maxFolded);

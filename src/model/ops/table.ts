@@ -23,6 +23,7 @@ const moved = 'local (each party rearranges what it holds)';
 
 export const ops: ReadonlyMap<string, OpEntry> = new Map(
   Object.entries({
+    Abs: entry(arithmetic.importAbs, 'as Relu'),
     Add: entry(
       arithmetic.importAdd,
       'local between values; a constant goes into a neighbouring linear layer, else a 1×1 one',
@@ -36,8 +37,12 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
     BatchNormalization: entry(arithmetic.importBatchNormalization, 'into a neighbouring linear layer, else a 1×1 one', 'inference mode'),
     Cast: entry(constants.importCast, folded, 'of constants; between floating-point types also of values'),
     Ceil: entry(constants.constantMap(Math.ceil), folded, 'constants'),
-    Clip: entry(activations.importClip, 'ReLU with a cap: two comparisons', 'minimum 0; the maximum is public'),
-    Concat: entry(shapes.importConcat, moved, 'not along the batch; values and constants are not mixed'),
+    Clip: entry(
+      activations.importClip,
+      'ReLU with a cap: two comparisons',
+      'the limits are public; others than 0 and a maximum are added around it',
+    ),
+    Concat: entry(shapes.importConcat, moved, 'not along the batch; of constants, zeros may stand among values'),
     Constant: entry(constants.importConstant, folded, 'numeric'),
     ConstantOfShape: entry(constants.importConstantOfShape, folded),
     Conv: entry(linear.importConv, 'linear layer', 'two axes; constant weights; groups, strides, pads, dilations, auto_pad'),
@@ -54,13 +59,15 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
       folded,
       'constants',
     ),
-    Expand: entry(constants.importExpand, folded, 'constants'),
+    Expand: entry(arithmetic.importExpand, moved),
     Flatten: entry(shapes.importFlatten, moved),
     Floor: entry(constants.constantMap(Math.floor), folded, 'constants'),
     Gather: entry(constants.importGather, folded, 'constants'),
     Gemm: entry(linear.importGemm, 'linear layer', 'constant weights; transB, alpha, beta'),
     GlobalAveragePool: entry(pools.importGlobalAveragePool, 'as AveragePool'),
     GlobalMaxPool: entry(pools.importGlobalMaxPool, 'as MaxPool'),
+    HardSigmoid: entry(activations.importHardSigmoid, 'ReLU with a cap after a linear layer'),
+    HardSwish: entry(activations.importHardSwish, 'as HardSigmoid, and a product'),
     Identity: entry(constants.importIdentity, 'nothing'),
     LeakyRelu: entry(activations.importLeakyRelu, 'ReLU and truncation, joined by the next linear layer'),
     LogSoftmax: entry(activations.importLogSoftmax, 'by the client, on its own logits', 'at the output, over the classes'),
@@ -74,15 +81,14 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
       arithmetic.importMul,
       'by a constant: into a neighbouring linear layer, else a 1×1 one; of two values: one round trip and two truncations',
     ),
-    Neg: entry(
-      constants.constantMap((a) => -a),
-      folded,
-      'constants',
-    ),
+    Max: entry(arithmetic.importMax, 'as Relu', 'of two values, or of one and a public number'),
+    Min: entry(arithmetic.importMin, 'as Relu', 'as Max'),
+    Neg: entry(arithmetic.importNeg, 'as Mul'),
     PRelu: entry(activations.importPRelu, 'ReLU and truncation, joined by the next linear layer; the slopes stay secret'),
     Pad: entry(shapes.importPad, moved, 'constant mode with 0'),
     Range: entry(constants.importRange, folded, 'constants'),
-    ReduceMean: entry(pools.importReduceMean, 'as AveragePool', 'over height and width'),
+    ReduceMean: entry(pools.importReduceMean, 'as AveragePool', 'over neighbouring axes'),
+    ReduceSum: entry(pools.importReduceSum, 'local sum', 'over neighbouring axes'),
     Relu: entry(activations.importRelu, 'one comparison an element, or one a patch'),
     Reshape: entry(shapes.importReshape, moved),
     Resize: entry(
@@ -99,6 +105,7 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
     Sqrt: entry(constants.constantMap(Math.sqrt), folded, 'constants'),
     Squeeze: entry(shapes.importSqueeze, moved),
     Sub: entry(arithmetic.importSub, 'as Add'),
+    Sum: entry(arithmetic.importSum, 'as Add', 'of values'),
     Transpose: entry(shapes.importTranspose, moved, 'not of the batch axis'),
     Unsqueeze: entry(shapes.importUnsqueeze, moved),
     Upsample: entry(importResize, 'as Resize', 'nearest and linear'),
@@ -112,8 +119,8 @@ export const ops: ReadonlyMap<string, OpEntry> = new Map(
 
 const families: readonly (readonly [ops: readonly string[], advice: string])[] = [
   [
-    ['Sigmoid', 'Tanh', 'Elu', 'Selu', 'Celu', 'Gelu', 'Erf', 'HardSigmoid', 'HardSwish', 'Mish', 'Softplus', 'Exp', 'Swish'],
-    'use ReLU, ReLU6, LeakyReLU or PReLU instead, and train on',
+    ['Sigmoid', 'Tanh', 'Elu', 'Selu', 'Celu', 'Gelu', 'Erf', 'Mish', 'Softplus', 'Exp', 'Swish'],
+    'use ReLU, ReLU6, LeakyReLU, PReLU, HardSigmoid or HardSwish instead, and train on',
   ],
   [['LSTM', 'GRU', 'RNN', 'Loop', 'If', 'Scan'], 'recurrence and control flow are not supported; use convolutions'],
   [
@@ -124,7 +131,7 @@ const families: readonly (readonly [ops: readonly string[], advice: string])[] =
     ['InstanceNormalization', 'GroupNormalization', 'LpNormalization', 'LRN'],
     'use batch normalisation, which becomes part of a convolution',
   ],
-  [['Pow', 'ReduceSum', 'ReduceMax', 'Max', 'Min', 'ArgMax', 'TopK'], 'leave it to the client: end the network at its class scores'],
+  [['Pow', 'ReduceMax', 'ArgMax', 'TopK'], 'leave it to the client: end the network at its class scores'],
   [
     ['QLinearConv', 'QuantizeLinear', 'DequantizeLinear', 'ConvInteger', 'MatMulInteger'],
     'export the float32 network; fixed point is chosen here',
