@@ -3,6 +3,7 @@ import { mkdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import * as v from 'valibot';
 import { DataError } from '../errors.js';
+import type { LeftOut } from '../model/calibrate.js';
 import { decodeProgram, decodeWeights, encodeProgram, encodeWeights, programHash } from '../model/files.js';
 import { writeWhole } from './files.js';
 import type { CompiledModel } from './run-types.js';
@@ -27,6 +28,7 @@ const modelFileSchema = v.object({
   drelus: v.number(),
   comparisons: v.number(),
   clipped: v.number(),
+  leftOut: v.optional(v.array(v.object({ picture: v.number(), layer: v.string(), times: v.number() }))),
   calibratedOn: v.object({ source: v.string(), images: v.number(), extraMarginBits: v.number() }),
 });
 
@@ -39,6 +41,8 @@ export interface CompiledSummary {
   readonly comparisons: number;
   /** Calibration values outside the range. */
   readonly clipped: number;
+  /** Calibration pictures, by their place, whose values would have spoilt the scales of all others. */
+  readonly leftOut?: readonly LeftOut[] | undefined;
   readonly calibratedOn: { readonly source: string; readonly images: number; readonly extraMarginBits: number };
 }
 

@@ -11,6 +11,7 @@ import { plainPreprocessing } from '../data/preprocess.js';
 import { kindOf } from '../data/sources.node.js';
 import { DataError, UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
+import type { LeftOut } from '../model/calibrate.js';
 import { compileGraph } from '../model/compile.js';
 import type { ExternalData } from '../model/constant.js';
 import { programHash } from '../model/files.js';
@@ -175,6 +176,7 @@ export async function openModel(
   const known = options.cache ? await recallModel(key) : undefined;
   const made = known ?? (await compileAnew(graph, calibration, options, task, compute, spec));
   if (options.cache && known === undefined) await rememberModel(key, made);
+  noteLeftOut(made.summary.leftOut ?? [], task);
   const calibratedOn = { source: calibration.source, images: count, extraMarginBits };
   const compiled = { ...made.compiled, description: describeModel(source, pictures) };
   const running = spec === undefined ? graph : applyPatches(simplify(graph), spec.patches);
@@ -186,6 +188,16 @@ function ringOf({ ring, suite: name }: ModelOptions): { readonly ringBits: numbe
   const suite = suites[name ?? 'masked'];
   const ringBits = ring ?? suite?.defaultRingBits ?? 32;
   return { ringBits, rangeBits: suite?.rangeBits(ringBits) ?? ringBits };
+}
+
+function noteLeftOut(leftOut: readonly LeftOut[], task: Task): void {
+  const [first] = [...leftOut].sort((a, b) => b.times - a.times);
+  if (first === undefined) return;
+  const which = leftOut.length === 1 ? `picture ${first.picture}` : `pictures ${leftOut.map((l) => l.picture).join(', ')}`;
+  const much = Number.isFinite(first.times)
+    ? `up to ${first.times.toPrecision(2)} times those of the others`
+    : 'that are no finite numbers';
+  task.output.note(`calibration: left out ${which}, with values ${much} (layer ${first.layer}); answers for such pictures are wrong`);
 }
 
 async function compileAnew(
@@ -207,9 +219,10 @@ async function compileAnew(
   const hash = await programHash(program);
   const { clipped, fractionBits, drelus, comparisons } = report;
   const calibratedOn = { source, images: count, extraMarginBits };
+  const leftOut = report.ranges.leftOut.length === 0 ? {} : { leftOut: report.ranges.leftOut };
   return {
     compiled: { program, weights, description: { name: '' }, hash },
-    summary: { hash, ringBits: program.ringBits, fractionBits, drelus, comparisons, clipped, calibratedOn },
+    summary: { hash, ringBits: program.ringBits, fractionBits, drelus, comparisons, clipped, ...leftOut, calibratedOn },
   };
 }
 

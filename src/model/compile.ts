@@ -2,7 +2,7 @@
 import { DataError, UsageError } from '../errors.js';
 import type { Compute, Words } from '../kernel/compute.js';
 import { kernelLimit } from '../kernel/tiling.js';
-import { type Calibration, measureRanges, type Ranges } from './calibrate.js';
+import { type Calibration, measureRanges, type Ranges, usedPictures } from './calibrate.js';
 import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
 import { splitOutputActivation } from './passes/reorder.js';
@@ -125,6 +125,7 @@ export async function compileGraph(
           thriftBits: options.thriftBits ?? (isBlockwise(lowered) ? 0 : thriftBits),
         })
       : uniformScales(lowered, ranges, { truncateEvery: options.truncateEvery, marginBits });
+  checkResolution(lowered, ranges, scales, ringBits);
   const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits, windows });
   const program: Program = {
     schema: 'tessera/program@1',
@@ -167,6 +168,22 @@ function checkRanges(graph: Graph, ranges: Ranges): void {
       where: node.name,
       hint: 'check the preprocessing of the calibration pictures, and that the network answers them in another program',
     });
+  }
+}
+
+/** Throws DataError with the first layer of which not even the greatest value is two units of its scale: nothing would be left of it. */
+function checkResolution(graph: Graph, ranges: Ranges, { scale }: Scales, ringBits: number): void {
+  for (const node of graph.nodes) {
+    const { maximum } = ranges.values.get(node.output)!;
+    if (maximum < 2 ** -12 || maximum * scale.get(node.output)! >= 2) continue;
+    throw new DataError(
+      `layer ${node.name}: values up to ${maximum.toPrecision(3)} do not fit a ring of ${ringBits} bits beside the others`,
+      {
+        code: 'ring-too-narrow',
+        where: node.name,
+        hint: 'compile with --ring 64, or calibrate on more usual pictures; values that grow from layer to layer need training with smaller weights',
+      },
+    );
   }
 }
 
@@ -327,10 +344,14 @@ async function reportOn(
 ): Promise<CompileReport> {
   const { program, weights } = compiled;
   const size = calibration.images.length / calibration.count;
-  const pictures = Math.min(calibration.count, simulatedPictures);
+  const used = usedPictures(calibration.count, ranges.leftOut).slice(0, simulatedPictures);
+  const images = new Float32Array(used.length * size);
+  used.forEach((picture, i) => {
+    images.set(calibration.images.subarray(picture * size, (picture + 1) * size), i * size);
+  });
   const scale = program.tensors[program.input]!.scale;
-  const words = roundWords(calibration.images.subarray(0, pictures * size), scale, program.ringBits);
-  const { overflow } = await simulate(compute, program, weights, words, pictures);
+  const words = roundWords(images, scale, program.ringBits);
+  const { overflow } = await simulate(compute, program, weights, words, used.length);
   const clippedByStep = overflow.map((o) => ({ step: o.step, values: o.range + o.window })).filter((o) => o.values > 0);
   const hidden = program.steps
     .filter((s) => s.kind === 'relu' || s.kind === 'truncate')
