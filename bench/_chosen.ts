@@ -1,5 +1,6 @@
 // Choices of patches for the benchmarks of fine-tuning, kept as spec files: the knapsack's after one round of measuring again, and what it is
 // compared with.
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { planMeasurement } from '../src/block/distort.js';
 import { type Distortion, readDistortion, writeDistortion } from '../src/block/distortion-file.js';
@@ -63,13 +64,14 @@ export async function chosenSpec(
   const { kept, network } = chooser;
   const from = ['choice', version, network.hash, choice];
   const path = kept.file(from, '.spec.json');
-  const chosen = await kept.once(from, async (): Promise<Chosen> => {
-    const distortion = await distortionFor(chooser, choice);
+  const distortion = await distortionFor(chooser, choice);
+  if (!existsSync(path)) {
     const { patches } = await choose(chooser, distortion, choice);
     await writeWhole(path, JSON.stringify(toSpec(distortion, patches, { ...choice, again: 1 })));
-    return { drelus: measured(distortion, dreluCost, patches).cost, full: fullCost(distortion, dreluCost) };
-  });
-  return { ...chosen, path, patches: patchesOf(parseSpec(await readFile(path, 'utf8'), path)) };
+  }
+  const patches = patchesOf(parseSpec(await readFile(path, 'utf8'), path));
+  const { cost } = measured(distortion, dreluCost, [...patches.values()].flat());
+  return { drelus: cost, full: fullCost(distortion, dreluCost), path, patches };
 }
 
 const knapsack = (distortion: Distortion, share: number): Selection =>
@@ -90,12 +92,11 @@ async function distortionUnder(
 ): Promise<Distortion> {
   const from = ['distortion', version, network.hash, samples, name];
   const path = kept.file(from, '.npz');
-  await kept.once(from, async () => {
+  if (!existsSync(path)) {
     const measurement = planMeasurement(network.graph, under === undefined ? {} : { under });
-    const { distortion, seconds } = await measureLinear(compute, measurement, await network.train(samples), network.hash);
+    const { distortion } = await measureLinear(compute, measurement, await network.train(samples), network.hash);
     await writeWhole(path, writeDistortion(distortion));
-    return { seconds };
-  });
+  }
   return readDistortion(await readFile(path), path);
 }
 
@@ -127,8 +128,8 @@ function openBytes({ network, task, threads }: Chooser, distortion: Distortion):
 
 /** Bytes of an inference under a choice. */
 export async function bytesOf(chooser: Chooser, choice: Choice): Promise<number> {
-  const { patches } = await chosenSpec(chooser, choice);
   return chooser.kept.once(['bytes', version, chooser.network.hash, choice], async () => {
+    const { patches } = await chosenSpec(chooser, choice);
     const spending = await openBytes(chooser, await distortionUnder(chooser, choice.samples, 'nothing'));
     return spending.costOf({ patches: [...patches.values()].flat() });
   });

@@ -1,5 +1,6 @@
 // What the benchmarks of fine-tuning share: cells, each a choice of patches and a way to train, which are kept as they are finished. A bench that
 // was killed goes on where it was, within a cell too, from the training's checkpoint.
+import { existsSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
 import { loadavg } from 'node:os';
 import { finetune } from '../src/cli/finetuning.js';
@@ -12,7 +13,7 @@ import { applyPatches } from '../src/model/passes/lower.js';
 import { simplify } from '../src/model/passes/simplify.js';
 import { type Choice, type Chooser, chosenSpec } from './_chosen.js';
 import { type NetworkName, openNetwork, top1 } from './_distortions.js';
-import { keptFolder, openKept } from './_kept.js';
+import { openKept } from './_kept.js';
 import { type BenchOptions, commandTask } from './_parties.js';
 
 /** How a cell is trained, beside what is fine-tuning's default. */
@@ -63,11 +64,11 @@ const checkpointSeconds = 20;
 
 export interface Cells {
   /** What a cell came to where it is finished. */
-  find(cell: Cell): Promise<Outcome | undefined>;
+  find(cell: Cell): Outcome | undefined;
   /** The same, trained where it is not. */
   finish(cell: Cell): Promise<Outcome>;
-  /** Files of a finished cell: the network and its spec. */
-  files(cell: Cell): { readonly model: string; readonly spec: string };
+  /** The network of a cell and its spec, trained again where the outcome alone was kept. */
+  files(cell: Cell): Promise<{ readonly model: string; readonly spec: string }>;
   /** Score of a network on the test pictures. */
   score(graph: Graph): Promise<number>;
   readonly chooser: Chooser;
@@ -75,7 +76,7 @@ export interface Cells {
 }
 
 /** Opens a network for cells; undefined where the shared data is absent. */
-export async function openCells(name: NetworkName, { threads, kept: folder = keptFolder }: BenchOptions): Promise<Cells | undefined> {
+export async function openCells(name: NetworkName, { threads, kept: folder }: BenchOptions): Promise<Cells | undefined> {
   const network = await openNetwork(name);
   if (network === undefined) return undefined;
   const { task, end } = commandTask();
@@ -115,7 +116,11 @@ export async function openCells(name: NetworkName, { threads, kept: folder = kep
   return {
     find: (cell) => kept.find(keyOf(cell)),
     finish: (cell) => kept.once(keyOf(cell), () => train(cell, keyOf(cell))),
-    files: (cell) => ({ model: kept.file(keyOf(cell), '.onnx'), spec: kept.file(keyOf(cell), '.spec.json') }),
+    files: async (cell) => {
+      const files = { model: kept.file(keyOf(cell), '.onnx'), spec: kept.file(keyOf(cell), '.spec.json') };
+      if (!Object.values(files).every(existsSync)) await train(cell, keyOf(cell));
+      return files;
+    },
     ...{ score, chooser, end },
   };
 }
@@ -137,7 +142,7 @@ export async function finishAll<T extends Cell>(
 ): Promise<ReadonlyMap<T, Outcome>> {
   const outcomes = new Map<T, Outcome>();
   for (const cell of order) {
-    const outcome = isLate() ? await find(cell) : await finish(cell);
+    const outcome = isLate() ? find(cell) : await finish(cell);
     if (outcome === undefined) continue;
     outcomes.set(cell, outcome);
     process.stderr.write(`${JSON.stringify({ ...cell, ...outcome })}\n`);

@@ -1,40 +1,50 @@
-// Results that long benchmarks keep as they are finished, each in a file named by the hash of what it was made from: a bench that was killed
-// goes on with what is missing, and one with other settings finds nothing of these.
+// Results that long benchmarks keep as they are finished, by all that they depend on: a bench that was killed goes on with what is missing, and
+// one with other settings finds nothing of these. Small ones are lines of a file in the repository, large ones files in a folder beside it.
 import { createHash } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { appendFile, mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeWhole } from '../src/cli/files.js';
 
-/** Where results are kept unless the call names another folder. */
-export const keptFolder = fileURLToPath(new URL('../../.cache/bench/finetuning', import.meta.url));
+const root = fileURLToPath(new URL('../../', import.meta.url));
+const recordsName = 'finetuning.jsonl';
 
 export interface Kept {
-  /** A file's path for what was made from `from`; `ending` tells several apart. */
+  /** Path of a large file that was made from `from`; `ending` tells several apart. */
   file(from: unknown, ending: string): string;
-  /** The result kept for `from`; undefined where there is none yet. */
-  find<T>(from: unknown): Promise<T | undefined>;
-  /** The same, made and kept where there is none. It has to be JSON. */
+  /** The result recorded for `from`; undefined where there is none yet. */
+  find<T>(from: unknown): T | undefined;
+  /** The same, made and recorded where there is none. It has to be JSON. */
   once<T>(from: unknown, make: () => Promise<T>): Promise<T>;
 }
 
-export async function openKept(folder: string): Promise<Kept> {
-  await mkdir(folder, { recursive: true });
-  const file = (from: unknown, ending: string): string =>
-    join(folder, `${createHash('sha256').update(JSON.stringify(from)).digest('hex').slice(0, 24)}${ending}`);
-  const find = async <T>(from: unknown): Promise<T | undefined> => {
-    const text = await readFile(file(from, '.json'), 'utf8').catch(() => undefined);
-    return text === undefined ? undefined : (JSON.parse(text) as { result: T }).result;
-  };
+/** Opens what is kept: in one folder, or by default in bench/finetuning.jsonl and .cache/bench/finetuning. */
+export async function openKept(folder: string | undefined): Promise<Kept> {
+  const files = folder ?? join(root, '.cache/bench/finetuning');
+  const records = join(folder ?? join(root, 'bench'), recordsName);
+  await mkdir(files, { recursive: true });
+  const results = readRecords(await readFile(records, 'utf8').catch(() => ''));
   return {
-    file,
-    find,
+    file: (from, ending) => join(files, `${createHash('sha256').update(JSON.stringify(from)).digest('hex').slice(0, 24)}${ending}`),
+    find: <T>(from: unknown) => results.get(JSON.stringify(from)) as T | undefined,
     async once<T>(from: unknown, make: () => Promise<T>): Promise<T> {
-      const known = await find<T>(from);
-      if (known !== undefined) return known;
+      const key = JSON.stringify(from);
+      if (results.has(key)) return results.get(key) as T;
       const result = await make();
-      await writeWhole(file(from, '.json'), `${JSON.stringify({ from, result }, undefined, 1)}\n`);
+      results.set(key, result);
+      await appendFile(records, `${JSON.stringify({ from, result })}\n`);
       return result;
     },
   };
+}
+
+/** Results by the JSON of what they were made from. A line that was cut off by a kill is left out. */
+function readRecords(text: string): Map<string, unknown> {
+  const results = new Map<string, unknown>();
+  for (const line of text.split('\n')) {
+    try {
+      const { from, result } = JSON.parse(line);
+      results.set(JSON.stringify(from), result);
+    } catch {}
+  }
+  return results;
 }

@@ -47,9 +47,8 @@ if (opened !== undefined) {
   for (const ring of rings) {
     const own = [...finished.keys()].filter(({ way }) => way.qat === undefined || way.qat === ring);
     for (const cell of own) {
-      const files = opened.files(cell);
       const from = ['qat', cell, ring, pictures];
-      rows.push(await opened.chooser.kept.once(from, async () => measure(files, ring, cell.way.qat !== undefined)));
+      rows.push(await opened.chooser.kept.once(from, async () => measure(await opened.files(cell), ring, cell.way.qat !== undefined)));
     }
   }
   await opened.end();

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { checkProgram } from '../model/check.js';
 import { fitRates } from './machine.js';
 import { sampleModel } from './sample-model.js';
 
@@ -25,8 +26,9 @@ describe('rates fitted to samples', () => {
 });
 
 describe('the sample network', () => {
-  it.each([20, 32, 64])('has every kind of step, in a ring of %d bits', async (ringBits) => {
+  it.each([16, 20, 24, 32, 64])('has every kind of step, in a ring of %d bits', async (ringBits) => {
     const { program, weights } = (await sampleModel(ringBits)).compiled;
+    checkProgram(program);
     const kinds = new Set(program.steps.map((step) => step.kind));
     for (const kind of ['linear', 'relu', 'truncate', 'maxpool', 'sumpool', 'add', 'concat', 'view', 'resample'])
       expect(kinds).toContain(kind);

@@ -67,13 +67,15 @@ function createChain(input: Shape, ringBits: number) {
     },
     relu(patch: Patch): void {
       const patches = new Array<Patch>(last()[0]).fill(patch);
-      const window = { low: 12, high: 27 };
-      push(last(), (input, output, name) => ({ kind: 'relu', name, input, output, truncateBits: 12, window, patches }));
+      // As calibration leaves them: 12 bits of fraction to drop in a ring of 32, as many fewer in smaller rings.
+      const truncateBits = Math.max(1, Math.min(12, ringBits - 20));
+      const window = { low: truncateBits, high: Math.min(truncateBits + 15, ringBits - 1) };
+      push(last(), (input, output, name) => ({ kind: 'relu', name, input, output, truncateBits, window, patches }));
     },
     maxpool(kernel: number): void {
       const [channels, size] = last();
       const geometry = squarePool(channels, size, kernel, 2);
-      const window = { low: 0, high: 20 };
+      const window = { low: 0, high: Math.min(20, ringBits - 1) };
       push([channels, size / 2, size / 2], (input, output, name) => ({ kind: 'maxpool', name, input, output, geometry, window }));
     },
     truncate: (): void => push(last(), (input, output, name) => ({ kind: 'truncate', name, input, output, truncateBits: 8 })),

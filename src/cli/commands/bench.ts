@@ -38,7 +38,7 @@ export function benchCommand(): Command {
     .option('--ring <list>', 'bits of rings, with commas between')
     .option('--elements <list>', 'numbers of elements, with commas between')
     .option('--plots <folder>', 'also draw what is a function of something, as SVG')
-    .option('--kept <folder>', 'results of trainings, kept from run to run (.cache/bench/finetuning)')
+    .option('--kept <folder>', 'results of trainings, kept from run to run (bench/finetuning.jsonl)')
     .addOption(new Option('--minutes <n>', 'begin no training after so many; 0 prints what there is').argParser(wholeNumber(0)))
     .addOption(new Option('--pictures <n>', 'training pictures').argParser(wholeNumber(64)))
     .addOption(new Option('--epochs <n>', 'of each training').argParser(wholeNumber(1)))
