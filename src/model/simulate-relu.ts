@@ -78,13 +78,13 @@ function count({ step, counters }: Settings, sum: number, elements: number): voi
   if (isClose(sum, elements, step) || isClose(capped, elements, step)) counters.close++;
 }
 
-/** An activation without patches. */
-export function plainRelu(settings: Settings, input: Whole, output: Whole): void {
+/** An activation of the values from `first` up to `end`, each with a sign of its own. */
+export function plainRelu(settings: Settings, input: Whole, output: Whole, first = 0, end = input.length): void {
   const { step, random } = settings;
   const { truncateBits, window, cap } = step;
   const bits = window.high - window.low;
   const masks = 2 ** Math.max(truncateBits, window.low);
-  for (let i = 0; i < input.length; i++) {
+  for (let i = first; i < end; i++) {
     const y = input[i]!;
     count(settings, y, 1);
     const mask = random === undefined ? 0 : Math.floor(random() * masks);
@@ -112,6 +112,10 @@ export function blockRelu(
       if (patch[0] === 0 || patch[1] === 0) {
         for (let i = base; i < base + height * width; i++)
           output[i] = patch[0] === 0 ? truncate(input[i]!, truncateBits, settings.random) : 0;
+        return;
+      }
+      if (patch[0] * patch[1] === 1) {
+        plainRelu(settings, input, output, base, base + height * width);
         return;
       }
       eachPatch(height, width, patch, (top, bottom, left, right) => {
