@@ -18,6 +18,7 @@ import { programHash } from '../model/files.js';
 import { forward } from '../model/forward.js';
 import type { Graph } from '../model/graph.js';
 import { type ReadOptions, type ReadResult, readGraph, readModel } from '../model/onnx.js';
+import { resizeOutput } from '../model/output.js';
 import { applyPatches } from '../model/passes/lower.js';
 import { simplify } from '../model/passes/simplify.js';
 import { simulate } from '../model/simulate.js';
@@ -313,7 +314,7 @@ function withPlaintext(compute: Compute, stored: StoredModel, graph: Graph | und
     const input = encodeFixed(images, program.tensors[program.input]!.scale, program.ringBits);
     const { output, overflow } = await simulate(compute, program, weights, input, count, settings);
     const clipped = overflow.reduce((sum, step) => sum + step.range + step.window, 0);
-    return { logits: decodeFixed(output, program.tensors[program.output]!.scale), clipped };
+    return { logits: resizeOutput(program, decodeFixed(output, program.tensors[program.output]!.scale)), clipped };
   };
   const plaintext: OpenModel['plaintext'] =
     graph === undefined

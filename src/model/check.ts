@@ -43,6 +43,7 @@ export function checkProgram(program: Program): void {
     made.set(step.output, stateAfter(step, states));
   }
   if (!made.has(program.output)) fail('output', 'is not made by any step');
+  checkOutputResamples(program);
   for (const index of weights) if (index >= weights.size) fail('weights', `index ${index} of ${weights.size} layers`);
 }
 
@@ -115,6 +116,19 @@ function checkResample(step: ResampleStep, input: readonly number[], output: rea
   if (positions.length !== output[axis]! * taps || weights.length !== positions.length)
     fail(step.name, `${positions.length} positions and ${weights.length} weights for ${output[axis]} outputs of ${taps} taps`);
   if (positions.some((p) => p >= input[axis]!)) fail(step.name, `a position outside an axis of ${input[axis]}`);
+}
+
+/** What the client makes of the output; it allocates that much. */
+function checkOutputResamples({ tensors, output, outputResamples = [] }: Program): void {
+  const shape = [...tensors[output]!.shape];
+  for (const { axis, taps, positions, weights } of outputResamples) {
+    const length = shape[axis];
+    if (length === undefined || positions.length % taps !== 0 || weights.length !== positions.length)
+      fail('output', `${positions.length} positions and ${weights.length} weights of ${taps} taps along axis ${axis}`);
+    if (positions.some((p) => p >= length)) fail('output', `a position outside an axis of ${length}`);
+    shape[axis] = positions.length / taps;
+    if (size(shape) > maxTensor) fail('output', `${size(shape)} elements are too many`);
+  }
 }
 
 type Axis = readonly [input: number, output: number, kernel: number, stride: number, dilation: number, pad: number];

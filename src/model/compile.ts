@@ -5,7 +5,7 @@ import { kernelLimit } from '../kernel/tiling.js';
 import { type Calibration, measureRanges, type Ranges, usedPictures } from './calibrate.js';
 import type { ConvNode, Graph, GraphNode, ReluNode, ValueId } from './graph.js';
 import { commonDivisor, type LayerPatches, lower, sealedValues } from './passes/lower.js';
-import { splitOutputActivation } from './passes/reorder.js';
+import { splitOutputActivation, splitOutputResamples } from './passes/reorder.js';
 import { simplify } from './passes/simplify.js';
 import {
   factorLimit,
@@ -109,7 +109,8 @@ export async function compileGraph(
       hint: 'give --ring 64',
     });
   const rangeBits = Math.min(ringBits, options.rangeBits ?? exactRangeBits, exactRangeBits);
-  const { graph: scores, activation } = splitOutputActivation(simplify(graph));
+  const { graph: whole, activation } = splitOutputActivation(simplify(graph));
+  const { graph: scores, resamples } = splitOutputResamples(whole);
   const windows = options.windows ?? new Map();
   checkWindowNames(scores, windows);
   const lowered = lower(scores, options.spec);
@@ -134,6 +135,7 @@ export async function compileGraph(
     tensors: assembled.tensors,
     input: assembled.ids.get(lowered.input.id)!,
     output: assembled.ids.get(lowered.output)!,
+    ...(resamples.length === 0 ? {} : { outputResamples: resamples }),
     outputActivation: activation,
     steps: assembled.steps,
   };

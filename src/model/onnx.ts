@@ -132,7 +132,7 @@ function readInput(graph: OnnxGraph, options: ReadOptions): { name: string; shap
       `input ${name} is [N, ${declared.map((d) => d ?? '?').join(', ')}]`,
       'open-shape',
       name,
-      'give the shape of a picture that fits, or export with a fixed height and width',
+      'give pictures of a shape that fits (inspect: --shape 3x224x224), or export with a fixed height and width',
     );
   }
   const fixed = shape as number[];

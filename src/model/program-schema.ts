@@ -89,6 +89,19 @@ export const programSchema = v.strictObject({
   ),
   input: id,
   output: id,
+  outputResamples: v.exactOptional(
+    v.pipe(
+      v.array(
+        v.strictObject({
+          axis: integer(0, 7),
+          taps: integer(1, 16),
+          positions: v.pipe(v.array(integer(0, 2 ** 24)), v.minLength(1), v.maxLength(2 ** 20)),
+          weights: v.pipe(v.array(v.pipe(v.number(), v.finite())), v.maxLength(2 ** 20)),
+        }),
+      ),
+      v.maxLength(8),
+    ),
+  ),
   outputActivation: v.picklist(['none', 'softmax', 'logsoftmax']),
   steps: v.pipe(v.array(step), v.minLength(1), v.maxLength(65535)),
 });

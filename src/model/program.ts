@@ -151,6 +151,14 @@ export function stepInputs(step: Step): readonly TensorId[] {
 /** What the client applies to the decoded output. */
 export type OutputActivation = 'none' | 'softmax' | 'logsoftmax';
 
+/** One axis of the decoded output resized by the client: as {@link ResampleStep}, with real weights. */
+export interface OutputResample {
+  readonly axis: number;
+  readonly taps: number;
+  readonly positions: readonly number[];
+  readonly weights: readonly number[];
+}
+
 export interface Program {
   readonly schema: 'tessera/program@1';
   /** Ring Z_{2^ringBits}: 16 to 64. */
@@ -160,6 +168,8 @@ export interface Program {
   readonly tensors: readonly TensorInfo[];
   readonly input: TensorId;
   readonly output: TensorId;
+  /** What the client does to the decoded output, before the activation; absent where nothing. */
+  readonly outputResamples?: readonly OutputResample[];
   readonly outputActivation: OutputActivation;
   readonly steps: readonly Step[];
 }

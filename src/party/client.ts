@@ -2,6 +2,7 @@
 import { PeerError, UsageError } from '../errors.js';
 import type { Compute, Words } from '../kernel/compute.js';
 import { programHash } from '../model/files.js';
+import { resizeOutput } from '../model/output.js';
 import type { Program } from '../model/program.js';
 import { controlNames } from '../protocol/control.js';
 import type { RunPhase } from '../protocol/operation.js';
@@ -289,7 +290,7 @@ async function runOnline(
     await suite.ends.sendInput(first.context, encoded, masks.inputMask);
     const clock = await inference.steps('online', first.clock());
     const words = await suite.ends.receiveOutput(inference.end(1, 'online', clock).context, masks.outputMask);
-    const values = decodeFixed(words, program.tensors[program.output]!.scale);
+    const values = resizeOutput(program, decodeFixed(words, program.tensors[program.output]!.scale));
     const size = values.length / inference.batch;
     const outputs = Array.from({ length: inference.batch }, (_, i) => values.slice(i * size, (i + 1) * size));
     const seconds = { offline: offlineSeconds, online: secondsSince(start) };

@@ -9,6 +9,7 @@ import type { Compute } from '../../src/kernel/compute.js';
 import { type Compiled, type CompileOptions, compileGraph } from '../../src/model/compile.js';
 import { programHash } from '../../src/model/files.js';
 import { readGraph } from '../../src/model/onnx.js';
+import { resizeOutput } from '../../src/model/output.js';
 import type { LayerPatches } from '../../src/model/passes/lower.js';
 import type { Program } from '../../src/model/program.js';
 import { simulate } from '../../src/model/simulate.js';
@@ -145,7 +146,11 @@ export async function expected(
   const input = encodeFixed(images, program.tensors[program.input]!.scale, program.ringBits);
   const { output, overflow } = await simulate(compute, program, weights, input, count);
   const { scale } = program.tensors[program.output]!;
-  return { outputs: decodeFixed(output, scale), unit: 1 / scale, close: overflow.reduce((sum, step) => sum + step.close, 0) };
+  return {
+    outputs: resizeOutput(program, decodeFixed(output, scale)),
+    unit: 1 / scale,
+    close: overflow.reduce((sum, step) => sum + step.close, 0),
+  };
 }
 
 /**

@@ -1,5 +1,5 @@
 // tessera inspect: what is in an ONNX file, what of it runs, what does not.
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import type { Inspection } from '../../model/inspect.js';
 import { inspectModel } from '../../model/inspect.js';
 import { formatCount, formatTable } from '../format.js';
@@ -14,12 +14,20 @@ export function inspectCommand(): Command {
     'tessera inspect models/cifar10-resnet20.onnx',
   )
     .argument('<model>', 'ONNX file')
-    .action((path: string, options: CommonOptions) =>
+    .option('--shape <CxHxW>', 'shape of a picture, for models that leave it open: 3x224x224', parseShape)
+    .action((path: string, options: CommonOptions & { readonly shape?: readonly number[] }) =>
       perform(options, async ({ output }) => {
-        const inspection = inspectModel((await readOnnx(path)).read());
+        const inspection = inspectModel((await readOnnx(path)).read(options.shape === undefined ? {} : { inputShape: options.shape }));
         output.result(inspection, () => describe(inspection));
       }),
     );
+}
+
+/** 3x224x224 as numbers. */
+function parseShape(text: string): readonly number[] {
+  const shape = text.split(/[x×]/).map(Number);
+  if (shape.every((d) => Number.isSafeInteger(d) && d >= 1)) return shape;
+  throw new InvalidArgumentError('channels, height and width, as in 3x224x224');
 }
 
 function describe(inspection: Inspection): string {

@@ -1,6 +1,7 @@
 // MaxPool before ReLU (a quarter of the comparisons), views joined, pads into convolutions.
 import type { ConvNode, Graph, GraphNode, ViewNode } from '../graph.js';
-import { isReshape } from '../graph.js';
+import { isReshape, sizeOf } from '../graph.js';
+import type { OutputResample } from '../program.js';
 import { everywhere, linksOf, renamed } from './rewrite.js';
 
 /** max(relu(x)) = relu(max(x)): the pool runs first, the ReLU keeps its name on the smaller map. */
@@ -82,6 +83,22 @@ function foldPad(pad: ViewNode, conv: ConvNode): ConvNode | undefined {
   if (!whole || c.start !== 0 || c.size !== shape[0] || y.size !== g.inputHeight || x.size !== g.inputWidth) return undefined;
   const geometry = { ...g, inputHeight: shape[1]!, inputWidth: shape[2]!, padTop: g.padTop - y.start, padLeft: g.padLeft - x.start };
   return { ...conv, inputs: pad.inputs, geometry };
+}
+
+/**
+ * Splits resizing at the output off, where it makes more values than it reads: the client does it to its own decoded scores, in floating
+ * point, and what is sent has the size before.
+ */
+export function splitOutputResamples(graph: Graph): { graph: Graph; resamples: readonly OutputResample[] } {
+  const links = linksOf(graph);
+  const last = links.maker(graph.output);
+  if (last?.kind !== 'resample') return { graph, resamples: [] };
+  const before = links.maker(last.inputs[0]!);
+  if (before === undefined || sizeOf(before.shape) >= sizeOf(last.shape) || links.readers(last.output).length > 0)
+    return { graph, resamples: [] };
+  const { axis, taps, positions, weights } = last;
+  const rest = splitOutputResamples({ ...graph, output: before.output, nodes: graph.nodes.filter((n) => n !== last) });
+  return { graph: rest.graph, resamples: [...rest.resamples, { axis, taps, positions, weights }] };
 }
 
 /** Splits a Softmax or LogSoftmax at the output off: the client applies it to its own scores. */
