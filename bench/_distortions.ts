@@ -17,7 +17,8 @@ import { applyPatches } from '../src/model/passes/lower.js';
 import { simplify } from '../src/model/passes/simplify.js';
 import { patchesOf } from '../src/model/spec.js';
 
-const root = fileURLToPath(new URL('../../', import.meta.url));
+/** This file runs compiled, from dist/bench, and as it is in tests. */
+const root = fileURLToPath(new URL(import.meta.url.includes('/dist/bench/') ? '../../' : '../', import.meta.url));
 const shared = join(root, '../shared/data');
 /** Where shared/data/prepare.mjs unpacks the training pictures. */
 const unpacked = join(root, '.cache/data');

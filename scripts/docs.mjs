@@ -35,6 +35,12 @@ by 2^(k − f). In local truncation a rarer one saves no bytes, as it costs none
     `ResNet-20 for CIFAR-10 with all its comparisons, and with patches of 2 × 4 everywhere, on every network of the table above. A row of the default
 suite says where it loses, and to which.`,
   ],
+  'suites-agreement': [
+    'Labels by suite',
+    `What the suites name alike, and as float under the same spec: with all comparisons, with 12 % of them chosen without training, and with those and
+weights corrected for it. \`widest margin\` is that between float's two best logits where a label is not that of the first row, over the largest error of the two
+rows; \`failed\` counts pictures with a logit more than 2 off, which a failed truncation leaves, or a flipped sign that many elements share.`,
+  ],
   links: [
     'Links and comparisons',
     `ResNet-20 for CIFAR-10 by the rate of the links, by their round trip, and by the share of comparisons that patches leave, in three processes.
