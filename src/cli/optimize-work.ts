@@ -1,5 +1,6 @@
 // What the steps of `optimize` share: the call's network, pictures and folder.
 import { createHash } from 'node:crypto';
+import { fileURLToPath } from 'node:url';
 import type { CandidateKind } from '../block/candidates.js';
 import { distortionOf, planMeasurement } from '../block/distort.js';
 import { withoutConstants } from '../block/select.js';
@@ -13,7 +14,7 @@ import { type CostKind, costKindOf, parseBudget } from './budget.js';
 import { type SolveOptions, select } from './choosing.js';
 import { openCompute } from './compute.js';
 import { drawSample, type MeasuringOptions } from './measuring.js';
-import { findModel, inputShapeOf, type OnnxFile } from './model.js';
+import { findModel, hashFolder, inputShapeOf, type OnnxFile } from './model.js';
 import { type OptimizeFolder, openFolder } from './optimize-folder.js';
 import { checkShape, type Pictures } from './pictures.js';
 import type { Task } from './task.js';
@@ -89,7 +90,9 @@ export async function openWork(path: string, options: OptimizeOptions, task: Tas
   const measuring: MeasuringOptions = { method: 'linear', samples, probes, seed, at: 'logits', windows };
   const sample = selectPictures(train, drawSample(train, measuring, options.data));
   if (kind === 'drelus') await checkBudgets(graph, budgets, { ...options, model: path, cost: kind }, task);
-  const key = [packageVersion(), onnx.fullHash(), await hashDataset(sample), measuring, options.candidates];
+  const code = ['block', 'model', 'train', 'kernel', 'cli'].map((name) => fileURLToPath(new URL(`../${name}`, import.meta.url)));
+  const programs = await Promise.all(code.map(hashFolder));
+  const key = [packageVersion(), programs, onnx.fullHash(), await hashDataset(sample), measuring, options.candidates];
   return {
     ...{ path, name: description.name, onnx, graph, train, sample, measuring, kind, budgets, options, task },
     validation: { dataset: validation, ...(validation.classes === undefined ? {} : { classes: validation.classes }) },
