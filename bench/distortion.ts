@@ -85,7 +85,7 @@ async function drawAll({ compute, network, rows }: Bench, distortion: Distortion
   const accuracy = await linePlot({
     title: 'Right answers against budget, without any training',
     description: `ResNet-20 on CIFAR-10, ${network.test.count} test pictures: share named right against the share of DReLUs kept.`,
-    x: { label: 'DReLUs kept', scale: 'log', format: '.2~p', ticks: [1, ...budgets.map(({ share }) => share)] },
+    x: { label: 'DReLUs kept', scale: 'log', format: '.3~p', ticks: [1, ...budgets.map(({ share }) => share)] },
     y: { label: 'right answers', format: '.0%' },
     series: [
       ...drawn.map((name) => line(name, (text) => text.endsWith(`: ${name}`), name === 'one patch a layer')),

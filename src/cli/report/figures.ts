@@ -40,7 +40,7 @@ export function accuracyPlot({ rows, original, metric, images }: OptimizeReport)
     x: {
       label: 'DReLUs kept',
       scale: 'log',
-      format: '.2~p',
+      format: '.3~p',
       domain: [0.9 * least, 1],
       ticks: doublings.filter((share) => share >= 0.9 * least),
     },
