@@ -22,7 +22,10 @@ export async function openKept(folder: string | undefined): Promise<Kept> {
   const files = folder ?? join(root, '.cache/bench/finetuning');
   const records = join(folder ?? join(root, 'bench'), recordsName);
   await mkdir(files, { recursive: true });
-  const results = readRecords(await readFile(records, 'utf8').catch(() => ''));
+  const before = await readFile(records, 'utf8').catch(() => '');
+  const results = readRecords(before);
+  // What was cut off stays a line of its own.
+  if (before !== '' && !before.endsWith('\n')) await appendFile(records, '\n');
   return {
     file: (from, ending) => join(files, `${createHash('sha256').update(JSON.stringify(from)).digest('hex').slice(0, 24)}${ending}`),
     find: <T>(from: unknown) => results.get(JSON.stringify(from)) as T | undefined,
