@@ -15,6 +15,11 @@ const sections = {
     `Trained networks and pictures of \`../shared/data\`: labels and logits of private inference beside ONNX Runtime's float ones. Calibrated on pictures
 that are not evaluated. \`out of range\` counts evaluated values that left their fixed-point range, by simulation in the clear.`,
   ],
+  models: [
+    'Networks that run unchanged',
+    `ONNX files as they are, one generated picture each, three processes on one machine. Weights of the larger ones are random (exported from torchvision),
+so that labels are near ties; what they cost is that of trained ones.`,
+  ],
   resnet20: [
     'CIFAR-10 ResNet-20',
     'Single images and streams, three processes on one machine. Offline is what happens before the picture exists.',
