@@ -19,7 +19,7 @@ interface Case {
 
 const cases: readonly Case[] = [
   { budget: '100%', suite: 'masked', ring: 32 },
-  ...[32, 36, 40, 44, 48].map((ring) => ({ budget: '12%', suite: 'masked', ring })),
+  ...[32, 36, 40, 44, 46, 48].map((ring) => ({ budget: '12%', suite: 'masked', ring })),
   { budget: '12%', suite: 'securenn-exact', ring: 64 },
 ];
 
