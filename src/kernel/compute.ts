@@ -3,7 +3,7 @@
 /** A typed array whose memory lies in the compute heap, so that kernels can reach it by its byte offset. */
 export type HeapArray = Int32Array | Uint8Array | Float32Array | BigInt64Array;
 
-/** Ring words: 32 bits each for rings Z_{2^k} with k ≤ 32, 64 bits each for k = 64. */
+/** Ring words: 32 bits each for rings Z_{2^k} with k ≤ 32, 64 bits each for larger ones. */
 export type Words = Int32Array | BigInt64Array;
 
 /**

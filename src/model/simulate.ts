@@ -48,7 +48,7 @@ export interface Simulation {
  * Runs a program on `count` encoded pictures (contiguous words).
  *
  * Truncation is floor(y / 2^bits); the protocol's result is that or one unit more, so that on average nothing is lost (see `random`).
- * 64-bit words are compared and truncated as doubles, exact below 2^53: a program compiled for that ring stays far below.
+ * 64-bit words are compared and truncated as doubles, exact below 2^53, which what compile.ts makes stays below (`exactRangeBits`).
  * Throws RangeError when `input` is not `count` pictures.
  */
 export async function simulate(
