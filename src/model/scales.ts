@@ -164,7 +164,11 @@ function ceilings(graph: Graph, ranges: Ranges, options: ScaleOptions, outputBit
     for (const node of [...graph.nodes].reverse()) {
       if (node.kind === 'conv' || node.kind === 'relu' || node.kind === 'truncate') continue;
       if (node.kind === 'product') {
-        for (const id of node.inputs) lower(id, Math.floor(ceiling.get(group(node.output))! / 2));
+        // Both factors as fine for their size: a gate in [0, 1] has more fraction bits than what it lets through.
+        const [x, y] = node.inputs.map((id) => Math.log2(Math.max(ranges.values.get(id)!.maximum, leastMaximum))) as [number, number];
+        const bits = ceiling.get(group(node.output))!;
+        lower(node.inputs[0]!, Math.floor((bits + y - x) / 2));
+        lower(node.inputs[1]!, Math.floor((bits + x - y) / 2));
         continue;
       }
       const lost = isLocalFactor(node) ? Math.ceil(Math.log2(localFactor(node))) : 0;
