@@ -7,6 +7,7 @@ import { finetune } from '../src/cli/finetuning.js';
 import { formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
 import { readOnnx } from '../src/cli/model.js';
 import { fineTuningDefaults } from '../src/cli/training-options.js';
+import { DataError } from '../src/errors.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
 import type { Graph } from '../src/model/graph.js';
 import { applyPatches } from '../src/model/passes/lower.js';
@@ -87,11 +88,27 @@ export async function openCells(name: NetworkName, { threads, kept: folder }: Be
   const score = (graph: Graph): Promise<number> => top1(compute, graph, network.test);
   const defaults = [true, false].map((batchNorm) => fineTuningDefaults(network.test, batchNorm));
   const keyOf = (cell: Cell): unknown => ['cell', version, network.hash, defaults, cell];
-  const train = async ({ choice, way }: Cell, key: unknown): Promise<Outcome> => {
-    const { path, patches, drelus, full } = await chosenSpec(chooser, choice);
-    const { pictures, weightDecay, softStart = 0, qat, ...rest } = way;
-    const checkpoint = kept.file(key, '.training');
-    const tuned = await finetune(
+  const train = (cell: Cell): Promise<Outcome> => trainCell(chooser, cell, keyOf(cell), score);
+  return {
+    find: (cell) => kept.find(keyOf(cell)),
+    finish: (cell) => kept.once(keyOf(cell), () => train(cell)),
+    files: async (cell) => {
+      const files = { model: kept.file(keyOf(cell), '.onnx'), spec: kept.file(keyOf(cell), '.spec.json') };
+      if (!Object.values(files).every(existsSync)) await train(cell);
+      return files;
+    },
+    ...{ score, chooser, end },
+  };
+}
+
+/** Chooses, fine-tunes from the checkpoint that a killed run left, and scores. */
+async function trainCell(chooser: Chooser, { choice, way }: Cell, key: unknown, score: Cells['score']): Promise<Outcome> {
+  const { compute, network, kept, task, threads } = chooser;
+  const { path, patches, drelus, full } = await chosenSpec(chooser, choice);
+  const { pictures, weightDecay, softStart = 0, qat, ...rest } = way;
+  const checkpoint = kept.file(key, '.training');
+  const tune = () =>
+    finetune(
       network.model,
       {
         ...{ json: false, quiet: true, threads, seed: 1, spec: path, replace: [], stages: 1, softStart, ...rest },
@@ -103,26 +120,21 @@ export async function openCells(name: NetworkName, { threads, kept: folder }: Be
       task,
       compute,
     );
-    const graph = simplify((await readOnnx(tuned.file)).readGraph());
-    const [original, before] = [await score(network.graph), await score(applyPatches(network.graph, patches))];
-    const outcome: Outcome = {
-      ...{ original, before, after: await score(applyPatches(graph, patches)), drelus, full, tests: network.test.count },
-      ...{ trained: tuned.images.training, seconds: tuned.epochs.reduce((sum, { seconds }) => sum + seconds, 0), load: loadavg()[0]! },
-      ...{ finished: new Date().toISOString().slice(0, 16) },
-    };
-    await rm(checkpoint, { recursive: true, force: true });
-    return outcome;
+  const tuned = await tune().catch(async (error) => {
+    // Of an earlier version of the trainer.
+    if (!(error instanceof DataError) || error.code !== 'bad-checkpoint') throw error;
+    await rm(checkpoint, { recursive: true });
+    return tune();
+  });
+  const graph = simplify((await readOnnx(tuned.file)).readGraph());
+  const [original, before] = [await score(network.graph), await score(applyPatches(network.graph, patches))];
+  const outcome: Outcome = {
+    ...{ original, before, after: await score(applyPatches(graph, patches)), drelus, full, tests: network.test.count },
+    ...{ trained: tuned.images.training, seconds: tuned.epochs.reduce((sum, { seconds }) => sum + seconds, 0), load: loadavg()[0]! },
+    ...{ finished: new Date().toISOString().slice(0, 16) },
   };
-  return {
-    find: (cell) => kept.find(keyOf(cell)),
-    finish: (cell) => kept.once(keyOf(cell), () => train(cell, keyOf(cell))),
-    files: async (cell) => {
-      const files = { model: kept.file(keyOf(cell), '.onnx'), spec: kept.file(keyOf(cell), '.spec.json') };
-      if (!Object.values(files).every(existsSync)) await train(cell, keyOf(cell));
-      return files;
-    },
-    ...{ score, chooser, end },
-  };
+  await rm(checkpoint, { recursive: true, force: true });
+  return outcome;
 }
 
 /** With this, cells take some 150 s on two quiet processors: all of `curve` less than 3 hours. */
