@@ -26,7 +26,7 @@ describe('rates fitted to samples', () => {
 });
 
 describe('the sample network', () => {
-  it.each([16, 20, 24, 32, 64])('has every kind of step, in a ring of %d bits', async (ringBits) => {
+  it.each([16, 20, 24, 32, 40, 64])('has every kind of step, in a ring of %d bits', async (ringBits) => {
     const { program, weights } = (await sampleModel(ringBits)).compiled;
     checkProgram(program);
     const kinds = new Set(program.steps.map((step) => step.kind));
