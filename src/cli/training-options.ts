@@ -67,7 +67,7 @@ export function withTraining(command: Command): Command {
     .option('--resume', 'go on from the checkpoint, where there is one', false);
 }
 
-/** Settings where flags come before `base`. */
+/** Settings of `base`, overruled by flags. */
 export function settingsFrom(flags: TrainingFlags, base: TrainingSettings): TrainingSettings {
   const { epochs, learningRate, batchSize, momentum, nesterov, weightDecay, labelSmoothing, clipNorm, patience, augment, seed } = flags;
   return {

@@ -46,7 +46,7 @@ interface TrainedNetwork {
 
 export function trainCommand(): Command {
   const example = 'tessera train models/recipes/cifar10-resnet20.json --data train.json --validate test.json -o resnet20.onnx';
-  const command = createCommand('train', 'Train a network from scratch, as a recipe says; flags come before it.', example)
+  const command = createCommand('train', 'Train a network from scratch, as a recipe says; flags overrule it.', example)
     .argument('<recipe>', 'JSON file: architecture, epochs, learning rate and so on')
     .option('--data <path>', 'training pictures: a folder, records, or a dataset descriptor');
   return withTraining(command)
