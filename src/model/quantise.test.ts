@@ -40,4 +40,10 @@ describe('quantise', () => {
       expect(Math.abs(got - exact)).toBeLessThanOrEqual(0.5 / outputScale + 1e-9);
     }
   });
+
+  it('lets a bias go round the ring, as the sum it is part of comes back', () => {
+    const node = { name: 'c', geometry: { ...geometry, groups: 1 }, weights: new Float32Array(72), bias: Float32Array.of(3, -3, 0.5, 1) };
+    const { bias } = quantise(node as unknown as ConvNode, 8, 2 ** 31, new Float64Array(6), 32);
+    expect(Array.from(bias, Number)).toEqual([-(2 ** 31), -(2 ** 31), 2 ** 30, -(2 ** 31)]);
+  });
 });

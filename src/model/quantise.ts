@@ -4,9 +4,12 @@ import type { Words } from '../kernel/compute.js';
 import { isLong } from '../ring/words.js';
 import type { ConvNode } from './graph.js';
 
-/** Rounds reals at a scale to ring words, clamped to what the words (or, in 64 bits, doubles) hold exactly. */
+/**
+ * Rounds reals at a scale to ring words, mod 2^32 in words of 32 bits: a layer's sum may lie in the ring though its bias or a weight does not.
+ * In words of 64 bits clamped to what doubles hold exactly.
+ */
 export function roundWords(values: Float32Array | Float64Array, scale: number, ringBits: number): Words {
-  const most = isLong(ringBits) ? Number.MAX_SAFE_INTEGER : 2 ** 31 - 1;
+  const most = Number.MAX_SAFE_INTEGER;
   const words = Float64Array.from(values, (v) => Math.max(-most, Math.min(most, Math.round(v * scale))));
   return isLong(ringBits) ? BigInt64Array.from(words, BigInt) : Int32Array.from(words);
 }
@@ -41,7 +44,7 @@ export function quantise(
     const output = Math.floor(i / each);
     const group = Math.floor((output * groups) / outputChannels);
     const input = (group * inputChannels) / groups + Math.floor((i % each) / taps);
-    bias[output]! += (node.weights[i]! - Number(weights[i]!) / scale) * means[input]!;
+    bias[output]! += (node.weights[i]! - Math.round(node.weights[i]! * scale) / scale) * means[input]!;
   }
   return { weights, bias: roundWords(bias, outputScale, ringBits) };
 }
