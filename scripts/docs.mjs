@@ -155,7 +155,7 @@ function measure(name) {
   if (status !== 0) throw new Error(`bench ${name} ended with status ${status}`);
   const few = process.env.TESSERA_IMAGES === undefined ? '' : `TESSERA_IMAGES=${process.env.TESSERA_IMAGES} `;
   const given = flags.map((flag) => ` ${flag.includes(' ') ? `"${flag}"` : flag}`).join('');
-  return `\`${name === 'accuracy' ? few : ''}npm run bench ${name}${given === '' ? '' : ` --${given}`}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
+  return `\`${few}npm run bench ${name}${given === '' ? '' : ` --${given}`}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
 }
 
 const [what, ...rest] = process.argv.slice(2);
