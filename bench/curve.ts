@@ -1,5 +1,5 @@
-// tessera bench curve: accuracy by the share of comparisons, before and after fine-tuning, of the knapsack's choice and of uniform patches for the
-// same comparisons, with distillation and from labels alone. Hours: cells are kept as they are finished, and a killed run goes on. --network
+// tessera bench curve: accuracy by the share of comparisons, before and after fine-tuning, of the knapsack's choice, distilled and from labels
+// alone, and of uniform patches for the same comparisons. An hour: cells are kept as they are finished, and a killed run goes on. --network
 // resnet20 or resnet20-kd takes one network, --budgets 6,12 some shares, --minutes 0 prints what there is. Needs ../shared/data.
 import { formatShare } from '../src/cli/format.js';
 import type { ChoiceKind } from './_chosen.js';
@@ -21,7 +21,6 @@ const ways: readonly { readonly kind: ChoiceKind; readonly distill: boolean }[] 
   { kind: 'knapsack', distill: true },
   { kind: 'uniform', distill: true },
   { kind: 'knapsack', distill: false },
-  { kind: 'uniform', distill: false },
 ];
 
 interface Row extends Cell {
