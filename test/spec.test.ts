@@ -75,7 +75,18 @@ describe('a spec', () => {
     for (const { label, plaintextLabel } of results) expect(label).toBe(plaintextLabel);
   });
 
+  it('may ask for a ring, which is taken where the call names none', () => {
+    const wide = spec('wide', { ...good, ringBits: 36 });
+    const args = ['--data', pictures, '--no-cache'];
+    const compiled = (name: string, ...own: string[]) => tessera(0, 'compile', model, ...args, ...own, '-o', join(folder, name)).ringBits;
+    expect(compiled('asked', '--spec', wide)).toBe(36);
+    expect(compiled('named', '--spec', wide, '--ring', '32')).toBe(32);
+    expect(compiled('small', '--spec', spec('small', { ...good, ringBits: 20 }))).toBe(32);
+    expect(compiled('without', '--spec', goodSpec)).toBe(32);
+  });
+
   it.each([
+    ['that asks for a ring there is not', 'bad-spec', { ...good, ringBits: 65 }],
     ['of another model', 'wrong-spec', { ...good, model: 'ab'.repeat(32) }],
     [
       'with a patch larger than its map',

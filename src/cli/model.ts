@@ -167,7 +167,7 @@ export async function openModel(
         onnx.fullHash(),
         graph.input.shape,
         spec?.hash,
-        ringOf(options),
+        ringOf(options, spec),
         options.truncateEvery,
         calibrationHash,
         extraMarginBits,
@@ -184,10 +184,13 @@ export async function openModel(
   return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, running);
 }
 
-/** The ring to compile to, and how much of it values may use: 32 bits, all of them, where no suite is named that this version knows. */
-function ringOf({ ring, suite: name }: ModelOptions): { readonly ringBits: number; readonly rangeBits: number } {
+/**
+ * The ring to compile to, and how much of it values may use: where the call names none, what the spec asks for, but no less than what the suite
+ * prefers (32 bits, all of them, where no suite is named that this version knows).
+ */
+function ringOf({ ring, suite: name }: ModelOptions, spec?: LoadedSpec): { readonly ringBits: number; readonly rangeBits: number } {
   const suite = suites[name ?? 'masked'];
-  const ringBits = ring ?? suite?.defaultRingBits ?? 32;
+  const ringBits = ring ?? Math.max(suite?.defaultRingBits ?? 32, spec?.ringBits ?? 0);
   return { ringBits, rangeBits: suite?.rangeBits(ringBits) ?? ringBits };
 }
 
@@ -211,7 +214,7 @@ async function compileAnew(
 ): Promise<StoredModel> {
   const progress = task.output.progress('compiling', 1);
   const settings = {
-    ...ringOf(options),
+    ...ringOf(options, spec),
     ...(options.truncateEvery && { truncateEvery: options.truncateEvery }),
     ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }),
   };

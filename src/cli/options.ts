@@ -115,9 +115,10 @@ export function withCompilation(command: Command, { spec = true } = {}): Command
   if (spec) command.option('--spec <file>', 'block-ReLU spec to compile with');
   return command
     .addOption(
-      new Option('--ring <bits>', 'bits of the ring, 16 to 64 (default: 32, or 64 where --suite is a securenn one)').argParser(
-        wholeNumber(16, 64),
-      ),
+      new Option(
+        '--ring <bits>',
+        'bits of the ring, 16 to 64 (default: what the spec asks for, at least 32, or 64 where --suite is a securenn one)',
+      ).argParser(wholeNumber(16, 64)),
     )
     .addOption(new Option('--truncate-every <n>', 'truncate only after n linear layers (with --ring 64)').argParser(wholeNumber(1, 3)))
     .addOption(new Option('--seed <n>', 'seed of generated calibration pictures').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))

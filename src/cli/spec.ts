@@ -8,6 +8,8 @@ import { type LayerWindows, parseSpec, patchesOf, windowsOf } from '../model/spe
 export interface LoadedSpec {
   readonly patches: LayerPatches;
   readonly windows: LayerWindows;
+  /** The least ring that keeps labels, where the file says so. */
+  readonly ringBits?: number;
   /** How it was made, as the file says. */
   readonly made: object;
   /** SHA-256 of the file. */
@@ -29,5 +31,6 @@ export async function readSpec(path: string, modelHash: string): Promise<LoadedS
     });
   }
   const hash = createHash('sha256').update(bytes).digest('hex');
-  return { patches: patchesOf(spec), windows: windowsOf(spec), made: spec.made ?? {}, hash };
+  const { made = {}, ringBits } = spec;
+  return { patches: patchesOf(spec), windows: windowsOf(spec), made, hash, ...(ringBits === undefined ? {} : { ringBits }) };
 }

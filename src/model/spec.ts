@@ -32,6 +32,8 @@ const specSchema = v.object({
   model: v.pipe(v.string(), v.regex(/^[0-9a-f]{64}$/, 'not a SHA-256 in hexadecimal')),
   /** How it was made: budget, cost, method, samples, seed, version. */
   made: v.optional(v.record(v.string(), v.unknown())),
+  /** The least ring that keeps the network's labels under these patches; commands take it, or more, where the call names none. */
+  ringBits: v.exactOptional(v.pipe(v.number(), v.integer(), v.minValue(16), v.maxValue(64))),
   layers: v.record(v.string(), v.array(v.tuple([side, side]))),
   windows: v.exactOptional(v.record(v.string(), windowSchema)),
 });
