@@ -124,6 +124,7 @@ describe.skipIf(!existsSync(model))('with the built-in network', () => {
     }
     expect(run.results.map((result: { class: string }) => result.class)).toEqual(['cat', 'horse']);
     expect(run.framing).toBeGreaterThan(0);
+    for (const role of ['client', 'server', 'provider']) expect(run.peakBytes[role]).toBeGreaterThan(2 ** 24);
   });
 
   it('answers alike in memory, with the float network as plaintext', () => {

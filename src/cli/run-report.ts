@@ -6,7 +6,7 @@ import type { Estimate } from '../protocol/estimate.js';
 import type { Link, Role, RunPhase } from '../protocol/operation.js';
 import { argmax, maxAbsDifference, rowOf } from './answers.js';
 import { formatBytes, formatSeconds, formatShare, formatTable } from './format.js';
-import type { LinkTraffic, Outcome, PrivateSession, SessionTraffic, Timelines } from './run-types.js';
+import type { LinkTraffic, Outcome, PeakBytes, PrivateSession, SessionTraffic, Timelines } from './run-types.js';
 
 /** One picture's answer, as `run` prints it. */
 export interface Answer {
@@ -46,6 +46,8 @@ export interface RunReport {
   readonly online: PhaseReport;
   readonly setup: { readonly seconds: number; readonly bytes: number };
   readonly framing: number;
+  /** The most memory that was ever resident. */
+  readonly peakBytes: PeakBytes;
   /** Of both phases; where timelines were recorded. */
   readonly idle?: Idle;
   /** Whether every byte of every link this process saw, and the rounds, were as estimated. */
@@ -113,6 +115,7 @@ export async function reportRun(
     online: phase('online'),
     setup: { seconds: session.setupSeconds, bytes: totalOf(traffic.setup) },
     framing: traffic.framing,
+    peakBytes: await session.peakBytes(),
     ...idle(),
     estimateMatches: matchesEstimate(traffic, session.seesAllLinks, batches, estimateOf),
   };
@@ -217,7 +220,7 @@ export function formatDry(report: RunReport): string {
   return `zeros in place of all messages, and nothing computed\n\n${formatTraffic(report)}`;
 }
 
-function formatTraffic({ offline, online, setup, inferences, estimateMatches }: RunReport): string {
+function formatTraffic({ offline, online, setup, inferences, estimateMatches, peakBytes }: RunReport): string {
   const links = [...new Set([...Object.keys(offline.links), ...Object.keys(online.links)])].sort() as Link[];
   const rows = [
     [inferences > 1 ? `who sent what, ${inferences} inferences` : 'who sent what', 'offline', 'online'],
@@ -232,7 +235,15 @@ function formatTraffic({ offline, online, setup, inferences, estimateMatches }: 
     ),
   ];
   const once = `once per session: ${formatBytes(setup.bytes)} in ${formatSeconds(setup.seconds)}`;
-  return `${formatTable(rows)}\n${once}; ${estimateMatches ? 'every byte as estimated' : 'NOT as estimated: please report this'}`;
+  const matches = estimateMatches ? 'every byte as estimated' : 'NOT as estimated: please report this';
+  return `${formatTable(rows)}\n${once}; ${matches}\nmost memory: ${formatPeaks(peakBytes)}`;
+}
+
+function formatPeaks({ together, ...parties }: PeakBytes): string {
+  if (together !== undefined) return `${formatBytes(together)}, all parties and this command in one process`;
+  return Object.entries(parties)
+    .map(([role, bytes]) => `${role} ${formatBytes(bytes)}`)
+    .join(', ');
 }
 
 function sent(bytes: number | undefined): string {

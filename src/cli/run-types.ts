@@ -56,10 +56,15 @@ export interface PrivateSession {
   traffic(): Promise<SessionTraffic>;
   /** What each party did when, where that was asked for: see {@link LocalRunOptions.timelines}. */
   timelines(): Promise<Timelines | undefined>;
+  /** The most memory so far. */
+  peakBytes(): Promise<PeakBytes>;
   /** Whether `traffic` covers every link. */
   readonly seesAllLinks: boolean;
   close(): Promise<void>;
 }
+
+/** The most memory that was ever resident, in bytes: of each party this command can see, or `together` where one process holds all of them. */
+export type PeakBytes = Readonly<Partial<Record<Role | 'together', number>>>;
 
 export interface LocalRunOptions {
   readonly suite: string;

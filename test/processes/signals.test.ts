@@ -67,7 +67,7 @@ describe.skipIf(!built || !linux)('signals (after npm run build, on Linux)', () 
     // At 50 ms a round trip the pictures take minutes.
     const args = ['run', model.folder, '--data', picture, '--parties', 'processes', '--network', '1MB/s,50ms'];
     const party = bench.start(args, { group: true });
-    await until(() => childrenOf(party.child.pid!).length === 2, 'the second process');
+    await until(() => childrenOf(party.child.pid!).length === 3, 'the third process');
     return { ...party, children: childrenOf(party.child.pid!) };
   }
 
