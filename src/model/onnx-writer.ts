@@ -108,7 +108,8 @@ function createWriter(graph: Graph, nodes: OnnxNode[], initializer: OnnxTensor[]
   return writer;
 }
 
-function toAttribute([name, value]: [string, AttributeValue]): OnnxAttribute {
+/** An attribute of a node, of the type its value has. */
+export function toAttribute([name, value]: [string, AttributeValue]): OnnxAttribute {
   const base = { name, floats: [], ints: [] };
   if (typeof value === 'number') return { ...base, i: value, type: 2 };
   if (typeof value === 'string') return { ...base, s: new TextEncoder().encode(value), type: 3 };
