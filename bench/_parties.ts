@@ -161,8 +161,9 @@ export function printRows<T extends object>(
 }
 
 /** The machine, the day, and how busy the machine was, as every table states them. */
-export function machine(): string {
+export function machine({ load = true } = {}): string {
   const [first] = cpus();
   const processors = `${cpus().length} × ${first?.model.trim() ?? 'unknown processor'}`;
-  return `${processors}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}, load average ${loadavg()[0]!.toFixed(1)}`;
+  const about = `${processors}, Node ${process.versions.node}, ${new Date().toISOString().slice(0, 10)}`;
+  return load ? `${about}, load average ${loadavg()[0]!.toFixed(1)}` : about;
 }

@@ -1,6 +1,7 @@
-// node scripts/docs.mjs operators | benchmarks [NAME…] [-- flags of tessera bench]      (after npm run build)
+// node scripts/docs.mjs operators | built-in | benchmarks [NAME…] [-- flags of tessera bench]      (after npm run build)
 // Writes docs/operators.md from the table of ONNX ops, and docs/benchmarks.md from what the benchmark programs print. Named benchmarks
-// replace their own sections alone, "networks" runs none; without a name all run, which takes some minutes on two cores.
+// replace their own sections alone, "networks" runs none; without a name all run, which takes some minutes on two cores. "built-in" measures the
+// networks of models/ and writes models/built-in.json, which tessera demo prints from, and the table of them in README.md.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -158,6 +159,47 @@ function measure(name) {
   return `\`${few}npm run bench ${name}${given === '' ? '' : ` --${given}`}\`\n\n\`\`\`\n${stdout.trimEnd()}\n\`\`\``;
 }
 
+/** What the table in README.md has of each built-in network. */
+async function writeBuiltIn() {
+  const { formatBytes, formatCount, formatSeconds, formatShare } = await import('../dist/src/cli/format.js');
+  const command = `TESSERA_IMAGES=${process.env.TESSERA_IMAGES ?? 50} npm run docs:built-in`;
+  const options = { encoding: 'utf8', stdio: ['ignore', 'pipe', 'inherit'] };
+  const { status, stdout } = spawnSync(process.execPath, [main, 'bench', 'built-in', '--json', ...flags], options);
+  if (status !== 0) throw new Error(`bench built-in ended with status ${status}`);
+  const { rows } = JSON.parse(stdout);
+  writeFileSync(`${docs}/../models/built-in.json`, `${JSON.stringify({ command, rows }, null, 1)}\n`);
+  const head = [
+    '`models/`',
+    'comparisons',
+    'right in float',
+    'right privately',
+    'same label',
+    'bytes a picture',
+    'offline',
+    'online',
+    'ring',
+  ];
+  const cells = rows.map((row) => [
+    ...[row.name, formatCount(row.comparisons), formatShare(row.float), formatShare(row.secure), formatShare(row.agreement)],
+    ...[formatBytes(row.offline.bytes + row.online.bytes), formatSeconds(row.offline.seconds), formatSeconds(row.online.seconds)],
+    `${row.ringBits} bits`,
+  ]);
+  const [{ images, batch }] = rows;
+  const on = `${formatCount(images)} test pictures in batches of ${batch}, three processes on one machine; seconds are of one picture.`;
+  const where = [...new Set(rows.map(({ machine }) => machine))].join('; ');
+  const loads = rows.map(({ load }) => load).sort((a, b) => a - b);
+  const lines = [head, head.map(() => '---'), ...cells].map((row) => `| ${row.join(' | ')} |`);
+  const body = `${lines.join('\n')}\n\n(\`${command}\`: ${on}\n${where}, load average ${loads[0].toFixed(1)} to ${loads.at(-1).toFixed(1)}.)`;
+  const page = `${docs}/../README.md`;
+  const between = /(<!-- built-in -->\n)[\s\S]*?(<!-- end of built-in -->)/;
+  const before = readFileSync(page, 'utf8');
+  if (!between.test(before)) throw new Error('README.md has no place for the table: <!-- built-in --> … <!-- end of built-in -->');
+  writeFileSync(
+    page,
+    before.replace(between, (_, start, end) => `${start}${body}\n${end}`),
+  );
+}
+
 const [what, ...rest] = process.argv.slice(2);
 const bar = rest.includes('--') ? rest.indexOf('--') : rest.length;
 const names = rest.slice(0, bar);
@@ -165,5 +207,6 @@ const flags = rest.slice(bar + 1);
 const unknown = names.find((name) => !(name in sections) && name !== 'networks');
 if (unknown !== undefined) throw new Error(`there is no section ${unknown}: ${Object.keys(sections).join(', ')}`);
 if (what === 'operators') await writeOperators();
+else if (what === 'built-in') await writeBuiltIn();
 else if (what === 'benchmarks') await writeBenchmarks(names);
-else throw new Error('say what to write: operators, or benchmarks');
+else throw new Error('say what to write: operators, built-in, or benchmarks');

@@ -81,6 +81,7 @@ describe('errors', () => {
     ['an unknown flag', ['inspect', broken, '--nosuch'], 2, 'usage'],
     ['a flag with a bad value', ['inspect', broken, '--threads', 'many'], 2, 'usage'],
     ['pictures named twice', ['run', model, cat, '--data', cat], 2, 'usage'],
+    ['a budget there is no network for', ['demo', '--budget', '7%'], 2, 'usage'],
     ['a bad network', ['run', model, cat, '--network', 'fast'], 2, 'bad-network'],
     ['a bad address', ['provider', '--listen', 'here'], 2, 'bad-address'],
     ['a file that is no network', ['inspect', broken], 3, 'bad-model'],
@@ -106,6 +107,23 @@ describe('errors', () => {
 
 describe.skipIf(!existsSync(model))('with the built-in network', () => {
   const compiled = join(folder, 'net');
+
+  it('shows itself: one picture, in three processes', () => {
+    const { results, budget, ringBits, estimateMatches, measured = [] } = json('demo', '--threads', '1');
+    expect(results).toMatchObject([{ class: 'cat', label: 3, plaintextLabel: 3 }]);
+    expect([budget, ringBits, estimateMatches]).toEqual(['full', 32, true]);
+    for (const { agreement, online } of measured) expect([agreement > 0.9, online.bytes > 0]).toEqual([true, true]);
+  });
+
+  it.each(['25%', '12%', '6%'])('shows what a budget of %s buys, or says that it has no network for it', (budget) => {
+    const there = existsSync(model.replace('.onnx', `-${Number.parseInt(budget, 10)}.onnx`));
+    const { status, stdout } = tessera('demo', '--budget', budget, '--threads', '1', '--json', '--quiet');
+    const { results, budget: taken, error } = JSON.parse(stdout);
+    expect(status, stdout).toBe(there ? 0 : 3);
+    if (!there) return expect(error).toMatchObject({ code: 'no-such-file', hint: expect.stringContaining('npm run models') });
+    expect(taken).toBe(budget);
+    expect(results[0].label).toBe(results[0].plaintextLabel);
+  });
 
   it('compiles to a folder whose weights only the owner can read', () => {
     const report = json('compile', model, '--data', join(root, 'models/pictures'), '--preprocess', preprocessing, '-o', compiled);

@@ -76,7 +76,10 @@ function usageError(error: CommanderError, args: readonly string[]): UsageError 
   if (error.exitCode === 0) return undefined;
   const command = args.find((arg) => !arg.startsWith('-'));
   const known = command !== undefined && error.code !== 'commander.unknownCommand';
-  return new UsageError(error.message.replace(/^error: /, ''), { code: 'usage', hint: `Run tessera ${known ? `${command} ` : ''}--help.` });
+  return new UsageError(error.message.replace(/^error: |\.$/g, ''), {
+    code: 'usage',
+    hint: `Run tessera ${known ? `${command} ` : ''}--help.`,
+  });
 }
 
 // A reader that has seen enough (`tessera inspect … | head`) is no failure.
