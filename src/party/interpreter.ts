@@ -5,7 +5,7 @@ import type { Compute, Words } from '../kernel/compute.js';
 import { type Program, type Step, stepInputs, type TensorId } from '../model/program.js';
 import { costEnvironment } from '../protocol/estimate.js';
 import type { CostEnvironment, LinearWeights, Role, RunPhase, StepContext } from '../protocol/operation.js';
-import { createScope, type Scope } from '../protocol/scope.js';
+import { createScope, type InferenceScope, type StepScope } from '../protocol/scope.js';
 import { operationOf, type Suite } from '../protocol/suite.js';
 import type { Streams } from '../random/streams.js';
 import type { Channel } from '../wire/channel.js';
@@ -67,8 +67,15 @@ export function openInference(party: PartyState, number: number, batch: number):
   const values = { offline: fresh(), online: fresh() };
   const rounds = { offline: 0, online: 0 };
   const materials = new Map<number, unknown>();
+  /** Memory of the steps that are under way, or have material. */
+  const scopes = new Map<number, StepScope>();
+  const scopeOf = (step: number): StepScope => {
+    const scope = scopes.get(step) ?? memory.part();
+    scopes.set(step, scope);
+    return scope;
+  };
   const contextOf = (step: number, phase: RunPhase, depth: number, waitSeconds?: number) =>
-    stepContext(party, environment, memory, values[phase], { number, step, phase, depth, rounds, waitSeconds });
+    stepContext(party, environment, scopeOf(step), values[phase], { number, step, phase, depth, rounds, waitSeconds });
 
   const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
     const { context, clock } = contextOf(index, phase, depth);
@@ -83,6 +90,10 @@ export function openInference(party: PartyState, number: number, batch: number):
       materials.delete(index);
     }
     for (const id of stepInputs(step)) release(values[phase], memory, id);
+    if (phase === 'online' || operation.online === undefined) {
+      scopes.get(index)?.end();
+      scopes.delete(index);
+    }
     if (start !== undefined) party.recorder?.span({ kind: 'step', phase, inference: number, step: index, start, end: timelineNow() });
     return clock();
   };
@@ -126,7 +137,7 @@ async function drained({ channels, recorder }: PartyState, inference: number, st
   if (start !== undefined) recorder?.span({ kind: 'wait', phase: 'offline', inference, step, start, end: timelineNow() });
 }
 
-function release(values: Values, memory: Scope, id: TensorId): void {
+function release(values: Values, memory: InferenceScope, id: TensorId): void {
   values.readers[id]!--;
   const words = values.words.get(id);
   if (values.readers[id] === 0 && words) {
@@ -144,7 +155,7 @@ interface Position {
   readonly waitSeconds: number | undefined;
 }
 
-function stepContext(party: PartyState, environment: CostEnvironment, memory: Scope, values: Values, at: Position): EndContext {
+function stepContext(party: PartyState, environment: CostEnvironment, memory: StepScope, values: Values, at: Position): EndContext {
   let clock = at.depth;
   const branches: (() => number)[] = [];
   const latest = () => branches.reduce((depth, branch) => Math.max(depth, branch()), clock);
@@ -172,7 +183,7 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: Sc
     },
     give(tensor, words) {
       if (values.readers[tensor] === 0) memory.free(words);
-      else values.words.set(tensor, words);
+      else values.words.set(tensor, memory.keep(words));
     },
     send(to, name, payload) {
       seen(clock + 1);

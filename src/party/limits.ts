@@ -20,14 +20,15 @@ export function serverLimits(program: Program, maxBatch = 64): SizeLimits {
   let total = 0;
   for (const suite of Object.values(suites)) {
     if (suite.refuses(program) !== undefined) continue;
-    let sum = 0;
-    // One by one: a large network cut into pieces has more messages than a call takes arguments.
-    for (const message of allMessages(program, suite, maxBatch)) {
-      if (message.link !== 'client>server') continue;
-      largest = Math.max(largest, onWire(message));
-      sum += onWire(message);
-    }
-    total = Math.max(total, sum);
+    // A batch's messages are at most so many times those of one image, of which there may be some 100,000 where a suite cuts layers into pieces.
+    const sizes = allMessages(program, suite, 1)
+      .filter(({ link }) => link === 'client>server')
+      .map((message) => maxBatch * onWire(message));
+    largest = sizes.reduce((most, size) => Math.max(most, size), largest);
+    total = Math.max(
+      total,
+      sizes.reduce((sum, size) => sum + size, 0),
+    );
   }
   return { maxFrameBytes: largest + roomBytes, maxQueuedBytes: waitingInferences * total + 2 * roomBytes };
 }
