@@ -114,6 +114,12 @@ A bit left out at the low end lets small negative values pass at random; one at 
     `ResNet-20 on 32 × 32 pictures. The bound is what the packed GEMM of the kernels table reaches, on all threads at once, by three times the
 multiply-adds of an image (forward, gradient of the input, gradient of the weights). PyTorch, where a python3 has it, runs in turns with it.`,
   ],
+  scratch: [
+    'From scratch',
+    `\`models/recipes/cifar10-resnet20.json\` here and in Debian's PyTorch: the same architecture, pictures, crops and flips for each picture, schedule, weight
+decay (of weights, not of batch norm and biases) and choice of the epoch on 1,000 training pictures set apart; its own draws, and one seed each, so that a difference of
+a point says nothing. Seconds are of learning, and depend on what else the machine did: see the load.`,
+  ],
   wire: ['Transports and key streams', 'Between two processes on one machine, in messages of 1 MB.'],
 };
 
