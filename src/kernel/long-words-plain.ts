@@ -73,6 +73,24 @@ export function selectTruncatedLongs(
   });
 }
 
+/** See addTruncated of words-plain.ts. */
+export function addTruncatedLongs(
+  out: BigInt64Array,
+  v: BigInt64Array,
+  chosen: readonly number[] | undefined,
+  turn: readonly number[],
+  [high, carry, w]: readonly [BigInt64Array, BigInt64Array | undefined, BigInt64Array],
+  { bits, f, offset, sign }: Omit<Selection, 'first'>,
+): BigInt64Array {
+  const width = bits - f;
+  return out.map((base, i) => {
+    const u = unsigned(v[i]! + quarter(width) - BigInt(offset), width);
+    const b = 1n - (u >> BigInt(width - 1));
+    const x = (u - quarter(width)) * w[i]! - high[i]! + (carry ? (b * carry[i]!) << BigInt(width) : 0n);
+    return signed(base + (chosen && !chosen[i] ? 0n : BigInt(turn[i] ? -sign : sign) * x));
+  });
+}
+
 export const addWhereBitLongs = (addend: BigInt64Array, words: BigInt64Array, plane: readonly number[]): BigInt64Array =>
   addend.map((x, i) => signed(x + BigInt(plane[i]!) * words[i]!));
 export const addShiftedLongs = (base: BigInt64Array, words: BigInt64Array, shift: number): BigInt64Array =>

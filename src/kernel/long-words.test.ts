@@ -142,6 +142,17 @@ describe('truncation of 64-bit words', () => {
         const numbers = [k, f, settings.offset, settings.sign, first ? 1 : 0];
         compute.call('selectTruncatedLongs', out, hAddend!, hv!, plane, ...args, ...numbers, 0, n);
         expect(out.slice()).toEqual(plain.selectTruncatedLongs(addend, v, z, shares, settings));
+        const turned = [...z].reverse();
+        const turn = compute.bytes((n >> 3) + 32);
+        turn.set(packPlane(turned));
+        for (const chosen of [undefined, z]) {
+          const used = [hv!, chosen ? plane : 0, turn, args[0]!, args[1]!, args[4]!, ...numbers.slice(0, 4)];
+          compute.call('addTruncatedLongs', hAddend!, ...used, 0, n);
+          const added = plain.addTruncatedLongs(addend, v, chosen, turned, [h1, shares[1], s5], settings);
+          expect(hAddend!.slice()).toEqual(added);
+          hAddend!.set(addend);
+        }
+        compute.free(turn);
         compute.free(...heap, plane, out);
       }),
     );
@@ -149,7 +160,7 @@ describe('truncation of 64-bit words', () => {
 });
 
 describe('comparison of 64-bit words', () => {
-  const cases = fc.tuple(fc.oneof(fc.constantFrom(0, 1, 8, 9), fc.nat(140)), fc.integer({ min: 1, max: 5 })).chain(([n, g]) =>
+  const cases = fc.tuple(fc.oneof(fc.constantFrom(0, 1, 8, 9), fc.nat(140)), fc.integer({ min: 1, max: 8 })).chain(([n, g]) =>
     fc.record({
       n: fc.constant(n),
       g: fc.constant(g),

@@ -100,6 +100,22 @@ export function selectTruncated(
   });
 }
 
+/** See addTruncated of assembly/compare.ts. */
+export function addTruncated(
+  out: Int32Array,
+  v: Int32Array,
+  chosen: readonly number[] | undefined,
+  turn: readonly number[],
+  [high, carry, w]: readonly [Int32Array, Int32Array | undefined, Int32Array],
+  { bits, f, offset, sign }: Omit<Selection, 'first'>,
+): Int32Array {
+  return out.map((base, i) => {
+    const { a, b } = slack(v[i]!, bits - f, offset);
+    const x = times(a, w[i]!) - BigInt(high[i]!) + (carry ? times(b * carry[i]!, 2 ** (bits - f)) : 0n);
+    return word(BigInt(base) + (chosen && !chosen[i] ? 0n : BigInt(turn[i] ? -sign : sign) * x));
+  });
+}
+
 export const slackPlane = (v: Int32Array, width: number): number[] => Array.from(v, (x) => slack(x, width, 0).b);
 export const subQuarter = (v: Int32Array, words: Int32Array, width: number): Int32Array =>
   v.map((x, i) => slack(x, width, 0).a - words[i]!);

@@ -150,7 +150,7 @@ describe('bit planes', () => {
 describe('truth tables', () => {
   const tables = (n: number, g: number) => fc.array(bits(2 ** g), { minLength: n, maxLength: n });
   const cases = fc
-    .tuple(fc.oneof(fc.constantFrom(0, 1, 8, 9), fc.nat(140)), fc.integer({ min: 1, max: 5 }))
+    .tuple(fc.oneof(fc.constantFrom(0, 1, 8, 9), fc.nat(140)), fc.integer({ min: 1, max: 8 }))
     .chain(([n, g]) =>
       fc.record({ n: fc.constant(n), g: fc.constant(g), values: words(n), table: tables(n, g), position: fc.nat(31 - g) }),
     );
@@ -245,6 +245,17 @@ describe('truncation', () => {
           first,
         });
         expect(out.slice()).toEqual(expected);
+        const turned = [...z].reverse();
+        const turn = planeOnHeap(turned);
+        for (const chosen of [undefined, z]) {
+          const args = [hv!, chosen ? plane : 0, turn, shares[0]!, carries ? shares[1]! : 0, shares[4]!, k, f, offset, minus ? -1 : 1];
+          compute.call('addTruncatedWords', hAddend!, ...args, 0, n);
+          const settings = { bits: k, f, offset, sign: minus ? -1 : 1 };
+          const added = plain.addTruncated(addend, v, chosen, turned, [h1, carries ? c1 : undefined, s5], settings);
+          expect(hAddend!.slice()).toEqual(added);
+          hAddend!.set(addend);
+        }
+        compute.free(turn);
         compute.call('subQuarterWords', out, hv!, shares[0]!, k - f, 0, n);
         expect(out.slice()).toEqual(plain.subQuarter(v, h1, k - f));
         compute.call('addWhereBitWords', out, hAddend!, shares[0]!, plane, 0, n);

@@ -184,9 +184,15 @@ function checkTruncation(name: string, bits: number, ringBits: number): void {
   if (bits > ringBits - 3) fail(name, `truncates ${bits} of ${ringBits} bits`);
 }
 
-function checkWindow({ name, window }: ReluStep | MaxPoolStep, ringBits: number): void {
+function checkWindow({ name, window, comparison }: ReluStep | MaxPoolStep, ringBits: number): void {
   if (window.low + 2 > window.high || window.high > ringBits)
     fail(name, `window [${window.low}, ${window.high}) in a ring of ${ringBits} bits`);
+  if (comparison === undefined) return;
+  const digits = comparison.groups.flat();
+  const below = window.high - window.low - 1;
+  if (size(digits.map((g) => 2 ** g)) !== 2 ** below) fail(name, `digits of ${digits.join(' + ')} bits for ${below} bits`);
+  if (comparison.roundTrips === 1 && (comparison.groups.length > 1 || digits.length > 2))
+    fail(name, `${digits.length} digits in one round trip, which has at most two`);
 }
 
 function checkRelu(step: ReluStep, shape: readonly number[], ringBits: number): void {

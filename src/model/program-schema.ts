@@ -26,6 +26,8 @@ const map = {
 const convGeometry = v.strictObject({ inputChannels: count, outputChannels: count, groups: count, ...map });
 const poolGeometry = v.strictObject({ channels: count, ...map });
 const window = v.strictObject({ low: integer(0, 64), high: integer(2, 64) });
+const digits = v.pipe(v.array(integer(1, 10)), v.minLength(1), v.maxLength(4));
+const comparison = v.exactOptional(v.strictObject({ groups: v.pipe(v.array(digits), v.maxLength(4)), roundTrips: v.picklist([1, 2]) }));
 const patch = v.tuple([integer(0, 65535), integer(0, 65535)]);
 const truncateBits = integer(0, 61);
 const unary = { name, input: id, output: id };
@@ -37,11 +39,12 @@ const step = v.variant('kind', [
     ...unary,
     truncateBits,
     window,
+    comparison,
     cap: v.exactOptional(integer(1, Number.MAX_SAFE_INTEGER)),
     patches: v.exactOptional(v.pipe(v.array(patch), v.maxLength(2 ** 20))),
   }),
   v.strictObject({ kind: v.literal('truncate'), ...unary, truncateBits }),
-  v.strictObject({ kind: v.literal('maxpool'), ...unary, geometry: poolGeometry, window }),
+  v.strictObject({ kind: v.literal('maxpool'), ...unary, geometry: poolGeometry, window, comparison }),
   v.strictObject({
     kind: v.literal('sumpool'),
     ...unary,

@@ -16,6 +16,15 @@ export interface Window {
   readonly high: number;
 }
 
+/**
+ * How a window's bits below the top one are compared, where a planner has not left it at the fewest bytes: sizes of digits, most significant
+ * first, by group. In one round trip there is one group of one or two digits. What suites compare otherwise pay no heed to it.
+ */
+export interface ComparisonChoice {
+  readonly groups: readonly (readonly number[])[];
+  readonly roundTrips: 1 | 2;
+}
+
 /** Patch height and width that share one comparison; [0, 1] is identity, [1, 0] zero, [1, 1] plain ReLU. */
 export type Patch = readonly [height: number, width: number];
 
@@ -37,6 +46,7 @@ export interface ReluStep {
   readonly output: TensorId;
   readonly truncateBits: number;
   readonly window: Window;
+  readonly comparison?: ComparisonChoice;
   readonly cap?: number;
   /** One patch a channel; absent when every patch is [1, 1]. */
   readonly patches?: readonly Patch[];
@@ -59,6 +69,7 @@ export interface MaxPoolStep {
   readonly output: TensorId;
   readonly geometry: PoolGeometry;
   readonly window: Window;
+  readonly comparison?: ComparisonChoice;
 }
 
 /** Sum over windows; the divisor lives in the output's scale. `multipliers` (one per output position of a map) even out windows that hang over the edge. */

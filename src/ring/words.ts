@@ -42,6 +42,7 @@ export type WordKernel =
   | 'lookUpDigit'
   | 'bitMinus'
   | 'selectTruncated'
+  | 'addTruncated'
   | 'pack'
   | 'unpack';
 

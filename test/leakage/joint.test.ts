@@ -6,7 +6,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Compute } from '../../src/kernel/compute.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
-import { differenceOf, longWindow, scenarios, smallestPool, smallestRelu, twice } from './scenarios.js';
+import { differenceOf, direct, directWide, longWindow, scenarios, smallestPool, smallestRelu, twice } from './scenarios.js';
 import { type Compared, compareViews } from './views.js';
 
 let compute: Compute;
@@ -24,7 +24,7 @@ function expectQuiet(result: Compared): void {
   expect(tests).toBeLessThan(1e5);
 }
 
-describe.each([...scenarios, longWindow, twice])('$name', (scenario) => {
+describe.each([...scenarios, ...direct, ...directWide, longWindow, twice])('$name', (scenario) => {
   const setting = () => ({ compute, program: scenario.program, difference: differenceOf(scenario) });
 
   it('shows the server nothing of the picture', async () => {

@@ -2,7 +2,7 @@
 // which the tests hold the code's own sizes to. An item is one word, table or bit; the items of one picture are told apart by `image`.
 import { maxPoolPasses } from '../../src/kernel/geometry.js';
 import type { MaxPoolStep, Program, ReluStep } from '../../src/model/program.js';
-import { type ComparisonPlan, planComparison } from '../../src/protocol/masked/plan.js';
+import { type ComparisonPlan, planOf } from '../../src/protocol/masked/plan.js';
 import { sealedTensors } from '../../src/protocol/masked/states.js';
 import { messageNames } from '../../src/protocol/messages.js';
 
@@ -121,7 +121,15 @@ function productLayout(to: Sink, batch: number, k: number, factors: number, each
   to.message(messageNames.result, [wire('x', each, k)]);
 }
 
-const asRelu = ({ name, window }: MaxPoolStep): ReluStep => ({ kind: 'relu', name, input: 0, output: 1, truncateBits: 0, window });
+const asRelu = ({ name, window, comparison }: MaxPoolStep): ReluStep => ({
+  kind: 'relu',
+  name,
+  input: 0,
+  output: 1,
+  truncateBits: 0,
+  window,
+  ...(comparison && { comparison }),
+});
 
 /** Differences a maximum pool opens in each round: all of a picture, and how many stand together. */
 function poolRounds(step: MaxPoolStep): { all: number; outputs: number }[] {
@@ -154,7 +162,7 @@ function reluLayout(to: Sink, batch: number, k: number, step: ReluStep, sizes: S
   const { compared, blocks, identity, all } = sizes;
   const dropped = step.window.low >= f ? f : 0;
   const hinges = step.cap === undefined ? 1 : 2;
-  const plan = planComparison(step.window.high - step.window.low);
+  const plan = planOf(step);
   const wire = wireParts(batch, inner);
   const { words, packed } = memoryParts(batch, inner);
   const digits = plan.groups.flat();
@@ -167,35 +175,47 @@ function reluLayout(to: Sink, batch: number, k: number, step: ReluStep, sizes: S
   const second = combiners(plan).filter((c) => c.level === 2);
   const tables = (make: typeof packed) => digits.map((g, i) => make(`table${i}`, blocks, 1 << g));
   const eachHinge = <T>(make: (hinge: number) => T[]): T[] => repeat(hinges, make).flat();
+  const result = (make: typeof packed, hinge: number) => (plan.direct ? [] : [make(`result${hinge}`, blocks, 1)]);
+  // Two digits in one round trip have four zetas, numbered from 0.
+  const selectors = (make: typeof packed, hinge: number) =>
+    repeat(plan.zetas, (i) => (i === 0 ? `${hinge}` : `${hinge}.${i}`)).flatMap((of) => [
+      ...shares(make, of),
+      make(`zeta${of}`, blocks, k),
+    ]);
 
   to.draw('client', 0, [
     ...tables(packed),
-    ...eachHinge((h) => [...masks(packed, h), packed(`result${h}`, blocks, 1), ...products(packed, h)]),
+    ...eachHinge((h) => [...masks(packed, h), ...result(packed, h), ...products(packed, h)]),
     ...shares(words, ''),
-    ...eachHinge((h) => [...shares(words, `${h}`), words(`zeta${h}`, blocks, k)]),
+    ...eachHinge((h) => selectors(words, h)),
     words('t', identity, f),
     words('lambda0', identity, k),
     words('lambda1', identity, f),
   ]);
   to.draw('client', 1, [words('lambda', compared, k)]);
-  to.draw('server', 2, [...eachHinge((h) => [...masks(packed, h), packed(`result${h}`, blocks, 1)]), words('c', all, k)]);
+  to.draw('server', 2, [...eachHinge((h) => [...masks(packed, h), ...result(packed, h)]), words('c', all, k)]);
   if (compared + identity === 0) return;
   to.message(messageNames.correlation, [
     ...tables(wire),
     ...eachHinge((h) => products(wire, h)),
     ...shares(wire, ''),
-    ...eachHinge((h) => [...shares(wire, `${h}`), wire(`zeta${h}`, blocks, k)]),
+    ...eachHinge((h) => selectors(wire, h)),
     wire('t', identity, f),
     wire('d', identity, k),
   ]);
   to.message(messageNames.opening, [wire('y', compared, k - dropped), ...eachHinge((h) => masks(wire, h, first)), wire('b', identity, 1)]);
-  to.message(messageNames.answer, [...eachHinge((h) => [...masks(wire, h, first), ...masks(wire, h, second)]), wire('e', identity, f)]);
-  if (compared === 0) return;
+  const share = wire('x', compared, k);
+  to.message(messageNames.answer, [
+    ...eachHinge((h) => [...masks(wire, h, first), ...masks(wire, h, second)]),
+    wire('e', identity, f),
+    ...(plan.direct ? [share] : []),
+  ]);
+  if (compared === 0 || plan.direct) return;
   to.message(
     messageNames.signs,
     eachHinge((h) => [...masks(wire, h, second), wire(`result${h}`, blocks, 1)]),
   );
-  to.message(messageNames.result, [...eachHinge((h) => [wire(`result${h}`, blocks, 1)]), wire('x', compared, k)]);
+  to.message(messageNames.result, [...eachHinge((h) => [wire(`result${h}`, blocks, 1)]), share]);
 }
 
 function combiners(plan: ComparisonPlan): { masks: number; products: number; level: 1 | 2 }[] {

@@ -1,7 +1,7 @@
 // Small networks for the leakage tests: rings of 3 to 6 bits, one to three elements. For the server two pictures are compared, for the client
 // two sets of weights that give its picture the same result by different ways.
 import type { PoolGeometry } from '../../src/kernel/geometry.js';
-import type { Patch, Program, ProgramWeights, Step } from '../../src/model/program.js';
+import type { ComparisonChoice, Patch, Program, ProgramWeights, Step } from '../../src/model/program.js';
 import { linearSteps, weightCount } from '../../src/party/weights.js';
 import { noWeights, smallProgram } from '../protocol/harness.js';
 import type { Secret } from './views.js';
@@ -53,6 +53,7 @@ const truncate =
 interface ReluOptions {
   readonly f: number;
   readonly window: readonly [number, number];
+  readonly comparison?: ComparisonChoice;
   readonly cap?: number;
   readonly patches?: readonly Patch[];
 }
@@ -78,11 +79,17 @@ const rowPool = (width: number, kernel: number, stride: number): PoolGeometry =>
 });
 
 const maxpool =
-  (width: number, kernel: number, stride: number, high: number): Make =>
+  (width: number, kernel: number, stride: number, high: number, comparison?: ComparisonChoice): Make =>
   (input, output) => {
     const geometry = rowPool(width, kernel, stride);
-    return [{ kind: 'maxpool', name: 'pool', input, output, geometry, window: { low: 0, high } }, [1, 1, geometry.outputWidth]];
+    return [
+      { kind: 'maxpool', name: 'pool', input, output, geometry, window: { low: 0, high }, ...(comparison && { comparison }) },
+      [1, 1, geometry.outputWidth],
+    ];
   };
+
+/** One round trip, with digits of so many bits. */
+const inOneTrip = (...digits: number[]): ComparisonChoice => ({ groups: [digits], roundTrips: 1 });
 
 const weightsOf = (...layers: readonly (readonly number[] | readonly [readonly number[], readonly number[]])[]): ProgramWeights => ({
   layers: layers.map((layer) => {
@@ -200,6 +207,47 @@ export const scenarios: readonly Scenario[] = [
     program: chain(one, 4, [dense(1, 1, 0), relu(one, { f: 1, window: [1, 4] }), dense(1, 1, 1)]),
     server: [secret(w([1], [3]), [2]), secret(w([1], [3]), [-2])],
     client: [secret(w(layer([2], [0]), layer([2], [-1])), [1]), secret(w(layer([-2], [0]), layer([3], [1])), [1])],
+  },
+];
+
+/** ReLUs in one round trip, in rings so small that a sign, its digits and its value are few bits together. */
+export const direct: readonly Scenario[] = [
+  {
+    name: 'relu in one round trip, one digit',
+    program: chain(one, 4, [dense(1, 1, 0), relu(one, { f: 1, window: [1, 4], comparison: inOneTrip(2) })]),
+    server: [secret(w([1]), [3]), secret(w([1]), [-2])],
+    client: [secret(w([-3]), [1]), secret(w([-2]), [1])],
+  },
+  {
+    name: 'relu in one round trip, two digits',
+    program: chain(one, 4, [dense(1, 1, 0), relu(one, { f: 1, window: [1, 4], comparison: inOneTrip(1, 1) })]),
+    server: [secret(w([1]), [3]), secret(w([1]), [-2])],
+    client: [secret(w([-3]), [1]), secret(w([-2]), [1])],
+  },
+];
+
+/** The same in blocks, with a cap and in a max pool: too many words to search for each of their draws, which are those of the others. */
+export const directWide: readonly Scenario[] = [
+  {
+    name: 'block relu in one round trip',
+    program: chain(one, 5, [
+      dense(1, 2, 0, [1, 2, 1]),
+      relu([1, 2, 1], { f: 1, window: [1, 5], comparison: inOneTrip(1, 2), patches: [[2, 1]] }),
+    ]),
+    server: [secret(w(layer([1, 2], [0, 0])), [2]), secret(w(layer([1, 2], [0, 0])), [-1])],
+    client: [secret(w(layer([-5, 1], [0, 0])), [1]), secret(w(layer([-2, -6], [0, 0])), [1])],
+  },
+  {
+    name: 'relu6 in one round trip',
+    program: chain(one, 6, [dense(1, 1, 0), relu(one, { f: 1, window: [1, 6], comparison: inOneTrip(2, 2), cap: 4 })]),
+    server: [secret(w([1]), [11]), secret(w([1]), [-3])],
+    client: [secret(w([12]), [1]), secret(w([7]), [1])],
+  },
+  {
+    name: 'max pool in one round trip each',
+    program: chain(one, 4, [dense(1, 4, 0, [1, 1, 4]), maxpool(4, 3, 1, 4, inOneTrip(1, 2))]),
+    server: [secret(w(layer([1, 0, -1, 0], [0, 0, 0, 0])), [1]), secret(w(layer([1, 0, -1, 0], [0, 0, 0, 0])), [-1])],
+    client: [secret(w(layer([1, 0, 0, 1], [0, 0, 0, 0])), [1]), secret(w(layer([0, 1, 0, 1], [0, 0, 0, 0])), [1])],
   },
 ];
 

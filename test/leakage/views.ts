@@ -93,6 +93,8 @@ export interface Comparison {
   readonly mutant?: Tamper;
   /** Looks at the view as a whole alone: for large batches. */
   readonly wholeOnly?: boolean;
+  /** The most triples of small fields to look at, with an opened plane and without (default 250 each). */
+  readonly triples?: number;
 }
 
 /** Exponent of the false-alarm rate of a single test: e^-40. */
@@ -112,7 +114,7 @@ export interface Compared {
 
 /** Runs both secrets and returns the test that came closest to (or went furthest over) its bound; with `stop`, the first alarm. */
 export async function compareViews(
-  { setting, role, secrets, batch, seed, mutant, wholeOnly = false }: Comparison,
+  { setting, role, secrets, batch, seed, mutant, wholeOnly = false, triples = mostTriples }: Comparison,
   stop = false,
 ): Promise<Compared> {
   const hold = holding(role, setting, batch, seed);
@@ -149,7 +151,7 @@ export async function compareViews(
     const others = byName.get(name)!.values;
     return { ...field, values: values.map((value, i) => (labels[i] ? others[i]! : value)) };
   });
-  return { ...search(mixed, labels, stop, wholeOnly), outputs: [sides[0]!.output, sides[1]!.output] };
+  return { ...search(mixed, labels, stop, wholeOnly, triples), outputs: [sides[0]!.output, sides[1]!.output] };
 }
 
 const spread = (picture: readonly number[], batch: number): Int32Array =>
@@ -162,7 +164,7 @@ function oneOutput(traces: readonly Trace[], batch: number): string | undefined 
 }
 
 /** Tests single fields, pairs, triples and the whole view. */
-function search(fields: readonly Field[], labels: Uint8Array, stop: boolean, wholeOnly: boolean): Omit<Compared, 'outputs'> {
+function search(fields: readonly Field[], labels: Uint8Array, stop: boolean, wholeOnly: boolean, most: number): Omit<Compared, 'outputs'> {
   let worst: Finding = { what: 'nothing', excess: 0 };
   let tests = 0;
   const look = (set: readonly Field[]): boolean => {
@@ -180,12 +182,12 @@ function search(fields: readonly Field[], labels: Uint8Array, stop: boolean, who
   for (const field of fields) if (look([field])) return done();
   for (const [i, a] of fields.entries())
     for (const b of fields.slice(i + 1)) if (a.bits + b.bits <= pairsBits && look([a, b])) return done();
-  for (const triple of triplesOf(fields)) if (look(triple)) return done();
+  for (const triple of triplesOf(fields, most)) if (look(triple)) return done();
   return done();
 }
 
 /** Triples of small fields: those with an opened plane first, an even choice among them, then one among the rest. */
-function* triplesOf(fields: readonly Field[]): Generator<readonly Field[]> {
+function* triplesOf(fields: readonly Field[], most: number): Generator<readonly Field[]> {
   const kinds: Field[][][] = [[], []];
   for (let a = 0; a < fields.length; a++) {
     for (let b = a + 1; b < fields.length; b++) {
@@ -196,7 +198,7 @@ function* triplesOf(fields: readonly Field[]): Generator<readonly Field[]> {
     }
   }
   for (const triples of kinds) {
-    const step = Math.max(1, triples.length / mostTriples);
+    const step = Math.max(1, triples.length / most);
     for (let at = 0; at < triples.length; at += step) yield triples[Math.floor(at)]!;
   }
 }

@@ -4,7 +4,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Compute } from '../../src/kernel/compute.js';
 import type { ConvGeometry, PoolGeometry } from '../../src/kernel/geometry.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
-import type { Patch, Program, ProgramWeights, ReluStep, Step } from '../../src/model/program.js';
+import type { ComparisonChoice, Patch, Program, ProgramWeights, ReluStep, Step } from '../../src/model/program.js';
+import { allPlans, choiceOf } from '../../src/protocol/masked/plan.js';
 import { plainWords, setWords } from '../../src/ring/words.js';
 import { noWeights, runSmall, smallProgram } from './harness.js';
 
@@ -71,6 +72,13 @@ const settings = fc
     const high = Math.max(low + 3, k - tight, f + 4);
     return { k, f, low, high: Math.min(k, high) };
   });
+/** How a window is compared: every other time in one round trip, where its window allows that, else as the planner says or in any way there is. */
+const comparisonOf = ({ low, high }: { low: number; high: number }, which: number): { comparison?: ComparisonChoice } => {
+  const all = allPlans(high - low);
+  const plans = which % 2 === 0 && all.some((plan) => plan.direct) ? all.filter((plan) => plan.direct) : [undefined, ...all];
+  const plan = plans[(which >> 1) % plans.length];
+  return plan === undefined ? {} : { comparison: choiceOf(plan) };
+};
 const valueBits = (k: number, high: number, patch = 1) => Math.max(1, Math.min(k - 3, high - 2 - Math.ceil(Math.log2(patch)), 52));
 /** Numbers of up to `bits` bits: multiples of a power of two, as pictures and results are float32, which hold 24. */
 const values = (count: number, bits: number) =>
@@ -182,12 +190,13 @@ describe('relu', () => {
       sealed: fc.boolean(),
       batch: fc.integer({ min: 1, max: 2 }),
       six: fc.boolean(),
+      way: fc.nat(),
     });
     const full = cases.chain((c) => values(c.n * c.batch, valueBits(c.s.k, c.s.high) - 1).map((input) => ({ ...c, input })));
     await fc.assert(
-      fc.asyncProperty(full, async ({ s, n, sealed, batch, six, input }) => {
+      fc.asyncProperty(full, async ({ s, n, sealed, batch, six, way, input }) => {
         const cap = six ? { cap: 2 ** Math.max(s.f, valueBits(s.k, s.high) - 3) } : {};
-        const step = { truncateBits: s.f, window: { low: s.low, high: s.high }, ...cap };
+        const step = { truncateBits: s.f, window: { low: s.low, high: s.high }, ...comparisonOf(s, way), ...cap };
         const got = await run(
           oneStep([n, 1, 1], [n, 1, 1], sealed, s.k, (i, o) => ({ kind: 'relu', name: 'r', input: i, output: o, ...step })),
           input,
@@ -219,13 +228,14 @@ describe('relu', () => {
           ),
           input: values(base.c * base.h * base.w * base.batch, Math.max(1, valueBits(base.s.k, base.s.high, 32) - 1)),
           six: fc.boolean(),
+          way: fc.nat(),
         }),
       )
       .filter(({ base: { s } }) => 32 * 2 ** s.f < 2 ** (s.high - 2));
     await fc.assert(
-      fc.asyncProperty(cases, async ({ base: { c, h, w, s, sealed, batch }, patches, input, six }) => {
+      fc.asyncProperty(cases, async ({ base: { c, h, w, s, sealed, batch }, patches, input, six, way }) => {
         const cap = six ? { cap: 2 ** Math.max(s.f, 2) } : {};
-        const step = { truncateBits: s.f, window: { low: s.low, high: s.high }, patches, ...cap };
+        const step = { truncateBits: s.f, window: { low: s.low, high: s.high }, ...comparisonOf(s, way), patches, ...cap };
         const got = await run(
           oneStep([c, h, w], [c, h, w], sealed, s.k, (i, o) => ({ kind: 'relu', name: 'r', input: i, output: o, ...step })),
           input,
@@ -287,18 +297,20 @@ describe('maxpool', () => {
         sealed: fc.boolean(),
         batch: fc.integer({ min: 1, max: 2 }),
         input: values(2 * g.channels * g.inputHeight * g.inputWidth, 12),
+        way: fc.nat(),
       }),
     );
     await fc.assert(
-      fc.asyncProperty(cases, async ({ g, k, sealed, batch, input: drawn }) => {
+      fc.asyncProperty(cases, async ({ g, k, sealed, batch, input: drawn, way }) => {
         const size = g.channels * g.inputHeight * g.inputWidth;
         const input = drawn.slice(0, batch * size);
+        const window = { low: 0, high: k === 24 ? 16 : k };
         const program = oneStep(
           [g.channels, g.inputHeight, g.inputWidth],
           [g.channels, g.outputHeight, g.outputWidth],
           sealed,
           k,
-          (i, o) => ({ kind: 'maxpool', name: 'm', input: i, output: o, geometry: g, window: { low: 0, high: k === 24 ? 16 : k } }),
+          (i, o) => ({ kind: 'maxpool', name: 'm', input: i, output: o, geometry: g, window, ...comparisonOf(window, way) }),
         );
         expect(await run(program, input, batch)).toEqual(idealMax(g, input, batch));
       }),

@@ -146,6 +146,46 @@ export function selectTruncatedWords(
   }
 }
 
+/**
+ * out[i] += sign * (1 - 2 turn) * (share of w * trunc(y)) where the plane `chosen` has a bit (0: everywhere), from v as selectTruncated takes it
+ * and shares high, carry of the mask's truncation times w, and of w itself: A w - high + b 2^(bits-f) carry. carry = 0 when f = 0.
+ */
+export function addTruncatedWords(
+  out: usize, v: usize, chosen: usize, turn: usize, high: usize, carry: usize, w: usize,
+  bits: i32, f: i32, offset: i32, sign: i32, begin: i32, end: i32,
+): void {
+  const width = bits - f;
+  const quarter: i32 = 1 << (width - 2);
+  const mask: i32 = width == 32 ? -1 : (1 << width) - 1;
+  const shiftIn = i32x4.splat(quarter - offset);
+  const quarters = i32x4.splat(quarter);
+  const masks = i32x4.splat(mask);
+  const ones = i32x4.splat(1);
+  const negate = i32x4.splat(sign < 0 ? -1 : 0);
+  let i = begin;
+  for (; i + 4 <= end; i += 4) {
+    const o = <usize>i << 2;
+    const u = v128.and(i32x4.add(v128.load(v + o), shiftIn), masks);
+    let x = i32x4.sub(i32x4.mul(i32x4.sub(u, quarters), v128.load(w + o)), v128.load(high + o));
+    if (carry) {
+      const b = i32x4.sub(i32x4.shr_u(u, width - 1), ones);
+      x = i32x4.add(x, i32x4.shl(v128.and(b, v128.load(carry + o)), width));
+    }
+    const flip = v128.xor(lanes(turn, i), negate);
+    x = i32x4.sub(v128.xor(x, flip), flip);
+    if (chosen) x = v128.and(x, lanes(chosen, i));
+    v128.store(out + o, i32x4.add(v128.load(out + o), x));
+  }
+  for (; i < end; i++) {
+    if (chosen && !bitOf(chosen, i)) continue;
+    const o = <usize>i << 2;
+    const u = (load<i32>(v + o) + quarter - offset) & mask;
+    let x = (u - quarter) * load<i32>(w + o) - load<i32>(high + o);
+    if (carry) x += ((<i32>(<u32>u >> (width - 1)) - 1) & load<i32>(carry + o)) << width;
+    store<i32>(out + o, load<i32>(out + o) + ((bitOf(turn, i) == 1) != (sign < 0) ? -x : x));
+  }
+}
+
 /** plane[i] = 1 - top bit of (v[i] + 2^(width-2) mod 2^width): the bit b of the slack-bit truncation, width = bits - f. */
 export function slackPlaneWords(plane: usize, v: usize, width: i32, begin: i32, end: i32): void {
   const quarter = i32x4.splat(1 << (width - 2));

@@ -58,6 +58,27 @@ export function selectTruncatedLongs(
   }
 }
 
+/** As addTruncatedWords; `offset` is a double. */
+export function addTruncatedLongs(
+  out: usize, v: usize, chosen: usize, turn: usize, high: usize, carry: usize, w: usize,
+  bits: i32, f: i32, offset: f64, sign: i32, begin: i32, end: i32,
+): void {
+  const width = bits - f;
+  const quarter: u64 = <u64>1 << (width - 2);
+  const mask = low(width);
+  const shiftIn = quarter - <u64>offset;
+  const negate: u64 = sign < 0 ? <u64>-1 : 0;
+  for (let i = begin; i < end; i++) {
+    if (chosen && !bitOf(chosen, i)) continue;
+    const o = <usize>i << 3;
+    const u = (load<u64>(v + o) + shiftIn) & mask;
+    let x = (u - quarter) * load<u64>(w + o) - load<u64>(high + o);
+    if (carry) x += (((u >> (width - 1)) - 1) & load<u64>(carry + o)) << width;
+    const flip = -bitOf(turn, i) ^ negate;
+    store<u64>(out + o, load<u64>(out + o) + ((x ^ flip) - flip));
+  }
+}
+
 /** As slackPlaneWords. */
 export function slackPlaneLongs(plane: usize, v: usize, width: i32, begin: i32, end: i32): void {
   const quarter: u64 = <u64>1 << (width - 2);

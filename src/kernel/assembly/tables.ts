@@ -91,8 +91,8 @@ function flipDigit<W>(table: usize, words: usize, position: i32, g: i32, begin: 
     }
   }
   for (; j < end; j++) {
-    const bit = (<usize>j << g) + (bitsOf<W>(words, j, position) & mask);
-    const p = table + (bit >> 3);
+    const bit = ((<u64>j) << g) + (bitsOf<W>(words, j, position) & mask);
+    const p = table + <usize>(bit >> 3);
     store<u8>(p, load<u8>(p) ^ <u8>((<u32>1) << (<u32>bit & 7)));
   }
 }
@@ -106,10 +106,21 @@ export function flipDigitLongs(table: usize, words: usize, position: i32, g: i32
   flipDigit<u64>(table, words, position, g, begin, end);
 }
 
+/** The table's bit at `digit` (bit 0) and the parity of its bits above (bit 1), of a table of 64 bits or more. */
+@inline
+function lookUpWide(row: usize, digit: u32, g: i32): u32 {
+  const at = digit >> 6;
+  const rest = load<u64>(row + (<usize>at << 3)) >> (digit & 63);
+  let above = rest & ~(<u64>1);
+  const words = (<u32>1) << (g - 6);
+  for (let i = at + 1; i < words; i++) above ^= load<u64>(row + (<usize>i << 3));
+  return (<u32>rest & 1) | ((<u32>popcnt<u64>(above) & 1) << 1);
+}
+
 @inline
 function lookUpDigit<W>(equal: usize, above: usize, table: usize, words: usize, position: i32, g: i32, begin: i32, end: i32): void {
   const digitMask: u32 = (1 << g) - 1;
-  const tableMask: u32 = g == 5 ? 0xffffffff : (<u32>1 << (1 << g)) - 1;
+  const tableMask: u32 = g >= 5 ? 0xffffffff : (<u32>1 << (1 << g)) - 1;
   let j = begin;
   if (g == 2 || g == 3) {
     const masks = i32x4.splat(digitMask);
@@ -131,6 +142,13 @@ function lookUpDigit<W>(equal: usize, above: usize, table: usize, words: usize, 
     const stop = min(j + 8, end);
     let eq: u32 = 0;
     let lt: u32 = 0;
+    if (g > 5) {
+      for (let place = 0; j < stop; j++, place++) {
+        const found = lookUpWide(table + (<usize>j << (g - 3)), bitsOf<W>(words, j, position) & digitMask, g);
+        eq |= (found & 1) << place;
+        lt |= (found >> 1) << place;
+      }
+    }
     for (let place = 0; j < stop; j++, place++) {
       const item = <usize>j << g;
       const row = (load<u32>(table + ((item >> 5) << 2)) >> (<u32>item & 31)) & tableMask;
@@ -145,7 +163,7 @@ function lookUpDigit<W>(equal: usize, above: usize, table: usize, words: usize, 
 
 /**
  * For each item with digit v = (words[j] >> position) mod 2^g: equal[j] = bit v of its table, above[j] = parity of the table's bits above v.
- * `equal` = 0 leaves that plane out. Digits of 2 and 3 bits, which the planner prefers, go 16 at a time.
+ * `equal` = 0 leaves that plane out. Digits of 2 and 3 bits, which the planner prefers, go 16 at a time; g may be up to 10.
  */
 export function lookUpDigitWords(equal: usize, above: usize, table: usize, words: usize, position: i32, g: i32, begin: i32, end: i32): void {
   lookUpDigit<u32>(equal, above, table, words, position, g, begin, end);

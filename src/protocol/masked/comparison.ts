@@ -9,7 +9,9 @@ import type { Words } from '../../kernel/compute.js';
 import { callWords, runWords } from '../../ring/words.js';
 import type { StepContext } from '../operation.js';
 import { carve, carvedBytes, type PayloadReader, type PayloadWriter, packedBytes, planeStride } from '../packing.js';
+import { zetasOf } from './open-sign.js';
 import type { Combiner, ComparisonPlan } from './plan.js';
+import { allocatePlanes, evaluate, type Planes } from './planes.js';
 
 /** One party's shares for comparing `count` values, `hinges` times each against different public offsets (2 for ReLU6, else 1). */
 export interface ComparisonShares {
@@ -20,7 +22,7 @@ export interface ComparisonShares {
 
 /** Planes side by side, in the order of the plan's combiners. */
 interface HingeShares {
-  /** Mask planes; the last plane is the party's half of what hides the result. */
+  /** Mask planes; in two round trips the last plane is the party's half of what hides the result. */
   readonly masks: Uint8Array;
   readonly products: Uint8Array;
 }
@@ -35,14 +37,15 @@ export function dealtBytes(plan: ComparisonPlan, count: number, hinges: number):
   return sum(plan.digits.map((g) => packedBytes(count, 1 << g))) + hinges * productsOf(plan) * packedBytes(count, 1);
 }
 
-/** Bytes of opened planes: the server's first message, and what both levels add to the client's answer and the server's second. */
+/** Bytes of opened planes: the server's first message, and what both levels add to the client's answer and the server's second. A sign that
+ * is had in one round trip is never opened. */
 export function openedBytes(plan: ComparisonPlan, count: number, hinges: number): { first: number; second: number; result: number } {
   const plane = packedBytes(count, 1) * hinges;
-  return { first: plane * masksOf(plan.first), second: plane * (plan.second?.masks ?? 0), result: plane };
+  return { first: plane * masksOf(plan.first), second: plane * (plan.second?.masks ?? 0), result: plan.direct ? 0 : plane };
 }
 
 const tableSizes = (plan: ComparisonPlan, count: number): number[] => plan.digits.map((g) => Math.max(16, planeStride(count) << g));
-const maskSize = (plan: ComparisonPlan, count: number): number => (masksOf(combinersOf(plan)) + 1) * planeStride(count);
+const maskSize = (plan: ComparisonPlan, count: number): number => (masksOf(combinersOf(plan)) + (plan.direct ? 0 : 1)) * planeStride(count);
 const productSize = (plan: ComparisonPlan, count: number): number => productsOf(plan) * planeStride(count);
 
 /** Sizes of what the client and the provider draw together (tables, mask planes, product shares) for a comparison. */
@@ -84,9 +87,9 @@ export function serverShares(
 }
 
 /**
- * The provider's part: writes the server's shares of the tables and products, and returns for each hinge the plane zeta = its result mask
- * XOR the top bit of M, which turns the opened bit into the sign. `words` are the masks' sums, `shift` the window's low end in their scale.
- * `fromClient` and `fromServer` are the two draws; what is in them is overwritten.
+ * The provider's part: writes the server's shares of the tables and products, and returns for each hinge the planes zeta that the sign is
+ * selected by (zetasOf). `words` are the masks' sums, `shift` the window's low end in their scale. `fromClient` and `fromServer` are the two
+ * draws; what is in them is overwritten.
  */
 export async function dealComparison(
   context: StepContext,
@@ -96,7 +99,7 @@ export async function dealComparison(
   fromClient: ComparisonShares,
   fromServer: readonly Uint8Array[],
   message: PayloadWriter,
-): Promise<Uint8Array[]> {
+): Promise<readonly (readonly Uint8Array[])[]> {
   const { count } = fromClient;
   const { compute } = context;
   const stride = planeStride(count);
@@ -112,9 +115,7 @@ export async function dealComparison(
     compute.call('xorBytes', masks, fromServer[h]!, 0, masks.length);
     dealProducts(context, plan, masks, products, stride);
     message.planes(products, productsOf(plan), count);
-    const zeta = masks.subarray(masks.length - stride);
-    compute.call('xorBytes', zeta, top, 0, stride);
-    return zeta;
+    return zetasOf(context, plan, masks, top);
   });
   context.memory.free(top);
   return zetas;
@@ -134,18 +135,6 @@ function dealProducts(context: StepContext, plan: ComparisonPlan, masks: Uint8Ar
   }
 }
 
-/** Writes at `out` the XOR over terms of the AND of the planes at the terms' byte offsets. */
-function evaluate({ compute, memory }: StepContext, terms: readonly (readonly number[])[], out: number, stride: number): void {
-  const list = memory.words(terms.reduce((length, term) => length + 1 + term.length, 0));
-  let at = 0;
-  for (const term of terms) {
-    list[at++] = term.length;
-    for (const plane of term) list[at++] = plane;
-  }
-  compute.call('evaluateTerms', out, list, terms.length, 0, stride);
-  memory.free(list);
-}
-
 /** Position of each digit's lowest bit in the compared words. */
 function digitPositions(plan: ComparisonPlan, shift: number): number[] {
   let at = shift + plan.bits - 1;
@@ -153,22 +142,6 @@ function digitPositions(plan: ComparisonPlan, shift: number): number[] {
     at -= g;
     return at;
   });
-}
-
-/** Bit planes side by side. */
-export interface Planes {
-  readonly block: Uint8Array;
-  readonly number: number;
-}
-
-function allocatePlanes(context: StepContext, number: number, count: number): Planes {
-  return { block: context.memory.bytes(number * planeStride(count)), number };
-}
-
-export function readPlanes(context: StepContext, message: PayloadReader, number: number, count: number): Planes {
-  const read = allocatePlanes(context, number, count);
-  message.planes(read.block, number, count);
-  return read;
 }
 
 /** First level, one hinge: this party's half of every eq XOR alpha and lt XOR beta, by table look-up at the digits of `words`. */
@@ -198,12 +171,6 @@ export async function lookUp(
   }
   context.compute.call('xorBytes', out.block, shares.hinges[hinge]!.masks, 0, out.block.length);
   return out;
-}
-
-/** What both sides opened: XOR of the two halves, in place in `mine`. */
-export function open(context: StepContext, mine: Planes, theirs: Planes): void {
-  context.compute.call('xorBytes', mine.block, theirs.block, 0, mine.block.length);
-  context.memory.free(theirs.block);
 }
 
 /** Where a combiner's planes lie: its opened planes, its mask planes and its product shares, as byte offsets. */

@@ -10,6 +10,7 @@ import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
 import type { MaxPoolStep, ReluStep } from '../../model/program.js';
 import { ringWords, runWords, setWords } from '../../ring/words.js';
 import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
+import { planOf } from './plan.js';
 import { relu } from './relu.js';
 import { isSealed } from './states.js';
 
@@ -34,7 +35,8 @@ function roundsOf(step: MaxPoolStep, batch: number): Round[] {
 
 /** The step a round is to relu.ts: no truncation, tensor 0 in, tensor 1 out, sizes given by the round. */
 function roundStep(step: MaxPoolStep): ReluStep {
-  return { kind: 'relu', name: step.name, input: 0, output: 1, truncateBits: 0, window: step.window };
+  const { name, window, comparison } = step;
+  return { kind: 'relu', name, input: 0, output: 1, truncateBits: 0, window, ...(comparison && { comparison }) };
 }
 
 function roundEnvironment(environment: CostEnvironment, round: Round): CostEnvironment {
@@ -172,7 +174,7 @@ async function clientOnline(context: StepContext, step: MaxPoolStep, materials: 
 
 export const maxpool: Operation<MaxPoolStep, unknown[], unknown[], void> = {
   messages,
-  rounds: (step, environment) => 4 * roundsOf(step, environment.batch).length,
+  rounds: (step, environment) => (planOf(step).direct ? 2 : 4) * roundsOf(step, environment.batch).length,
   client: { offline: clientOffline, online: clientOnline },
   server: { offline: serverOffline, online: serverOnline },
   provider: { offline: providerOffline },

@@ -11,252 +11,44 @@
 //          server > client    signs: second planes, its half of z̃
 //          client > server    result: its half of z̃, its share of x under the fresh mask lambda'
 //
+// In one round trip (the step's comparison says so; one or two digits) z is never opened: it is a sum of four zetas with coefficients that are known
+// once the first planes are open (open-sign.ts), so that the client knows its share of x when it has the opening. Four times as many shares are dealt.
+//
+// online   server > client    opening: as above
+//          client > server    answer: first planes, its share of x under lambda'
+//
 // Simulators. Client: ỹ has a mask c the client lacks (drawn by server and provider for this opening alone), the planes and the half of z̃
 // are padded with the server's half of their masks: all uniform. Server: every dealt share is padded by the client's half, planes likewise,
 // and the result by lambda'. The provider receives nothing.
 // Function-dependent masks as in ASTRA (2019) and ABY2.0 (2021); truncation as in Escudero et al. (2020).
 import type { Words } from '../../kernel/compute.js';
 import type { ReluStep } from '../../model/program.js';
-import { callWords, ringWords, runWords, setWords, setZero, wordBytes } from '../../ring/words.js';
+import { runWords, setZero } from '../../ring/words.js';
 import { messageNames } from '../messages.js';
-import type { CostEnvironment, MessageSize, Operation, StepContext } from '../operation.js';
-import { asWords, carve, carvedBytes, packedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
-import { type PatchLayout, patchCounts, patchLayout } from '../patches.js';
+import type { Operation, StepContext } from '../operation.js';
+import { type PayloadReader, type PayloadWriter, packedBytes, payloadReader, payloadWriter, planeStride } from '../packing.js';
+import { type PatchLayout, patchLayout } from '../patches.js';
 import * as comparison from './comparison.js';
 import * as identity from './identity.js';
-import { type ComparisonPlan, planComparison } from './plan.js';
-
-/** Draws of the step: with the client (shares, then lambda'), with the server (planes and the opening's mask c). */
-const parts = { shares: 0, mask: 1, planes: 2 } as const;
-
-const words = (context: StepContext, length: number): Words => ringWords(context.memory, context.program.ringBits, length);
-
-interface Shape {
-  readonly k: number;
-  readonly f: number;
-  /** Low bits the server leaves out of the opening. */
-  readonly dropped: number;
-  /** Lowest compared bit in the scale of the opened words. */
-  readonly shift: number;
-  readonly plan: ComparisonPlan;
-  readonly hinges: number;
-}
-
-function shapeOf(step: ReluStep, { program }: CostEnvironment): Shape {
-  const f = step.truncateBits;
-  const { low, high } = step.window;
-  const dropped = low >= f ? f : 0;
-  return {
-    k: program.ringBits,
-    f,
-    dropped,
-    shift: low - dropped,
-    plan: planComparison(high - low),
-    hinges: step.cap === undefined ? 1 : 2,
-  };
-}
-
-function sizes(step: ReluStep, environment: CostEnvironment) {
-  const { k, f, dropped, plan, hinges } = shapeOf(step, environment);
-  const { compared, blocks, identity: passed } = patchCounts(step, environment);
-  const planes = comparison.openedBytes(plan, blocks, hinges);
-  const pass = identity.identityBytes(passed, k, f);
-  const pair = packedBytes(compared, k) + packedBytes(compared, f);
-  return {
-    correlation: comparison.dealtBytes(plan, blocks, hinges) + pair + hinges * (pair + packedBytes(blocks, k)) + pass.correlation,
-    opening: packedBytes(compared, k - dropped) + planes.first + pass.opening,
-    answer: planes.first + planes.second + pass.answer,
-    signs: planes.second + planes.result,
-    result: planes.result + packedBytes(compared, k),
-  };
-}
-
-function messages(step: ReluStep, environment: CostEnvironment): MessageSize[] {
-  const size = sizes(step, environment);
-  const { compared, identity: passed } = patchCounts(step, environment);
-  if (compared + passed === 0) return [];
-  const list: MessageSize[] = [
-    { phase: 'offline', link: 'provider>server', name: messageNames.correlation, bytes: size.correlation },
-    { phase: 'online', link: 'server>client', name: messageNames.opening, bytes: size.opening },
-    { phase: 'online', link: 'client>server', name: messageNames.answer, bytes: size.answer },
-  ];
-  if (compared === 0) return list;
-  return [
-    ...list,
-    { phase: 'online', link: 'server>client', name: messageNames.signs, bytes: size.signs },
-    { phase: 'online', link: 'client>server', name: messageNames.result, bytes: size.result },
-  ];
-}
-
-/** What client and provider draw together, cut into its parts. */
-interface ClientDraw {
-  readonly shares: comparison.ComparisonShares;
-  readonly high: Words;
-  readonly carry: Words;
-  readonly hinges: readonly { readonly high: Words; readonly carry: Words; readonly zeta: Words }[];
-  readonly identity: readonly Uint8Array[];
-}
-
-async function drawWithClient(
-  context: StepContext,
-  { k, plan, hinges }: Shape,
-  layout: PatchLayout,
-  peer: 'client' | 'provider',
-): Promise<ClientDraw> {
-  const { compared, blocks } = layout;
-  const compareSizes = comparison.clientDrawSizes(plan, blocks, hinges);
-  const [each, block] = [wordBytes(k) * compared, wordBytes(k) * blocks];
-  const hingeSizes = Array.from({ length: hinges }, () => [each, each, block]).flat();
-  const all = [...compareSizes, each, each, ...hingeSizes, ...identity.identityDrawSizes(layout.identity, k)];
-  const whole = context.memory.bytes(carvedBytes(all));
-  await context.draw(peer, parts.shares, whole);
-  const pieces = carve(whole, all);
-  const shares = comparison.clientShares(plan, blocks, hinges, pieces.splice(0, compareSizes.length));
-  const take = (number: number) => pieces.splice(0, number).map((part) => asWords(part, k));
-  const [high, carry] = take(2);
-  const dealt = Array.from({ length: hinges }, () => {
-    const [h, c, zeta] = take(3);
-    return { high: h!, carry: c!, zeta: zeta! };
-  });
-  return { shares, high: high!, carry: carry!, hinges: dealt, identity: pieces };
-}
-
-async function drawWithServer(
-  context: StepContext,
-  { k, plan, hinges }: Shape,
-  layout: PatchLayout,
-  step: ReluStep,
-  peer: 'server' | 'provider',
-) {
-  const planeSizes = comparison.serverDrawSizes(plan, layout.blocks, hinges);
-  const all = [...planeSizes, wordBytes(k) * context.elements(step.input)];
-  const whole = context.memory.bytes(carvedBytes(all));
-  await context.draw(peer, parts.planes, whole);
-  const pieces = carve(whole, all);
-  const openingMask = asWords(pieces.pop()!, k);
-  return { planes: pieces, openingMask };
-}
-
-/** The input under the opening's own mask, split into compared and identity elements. */
-async function splitInput(context: StepContext, step: ReluStep, layout: PatchLayout, openingMask: Words) {
-  const { compute } = context;
-  const all = openingMask;
-  await runWords(compute, 'add', all, [all, all, context.value(step.input)], all.length);
-  if (!layout.comparedAt) return { compared: all, passed: words(context, 0) };
-  const compared = words(context, layout.compared);
-  const passed = words(context, layout.identity);
-  await runWords(compute, 'gather', compared, [compared, all, layout.comparedAt], layout.compared);
-  await runWords(compute, 'gather', passed, [passed, all, layout.identityAt!], layout.identity);
-  return { compared, passed };
-}
-
-/** Puts compared and identity results back in their places; zero channels stay 0. */
-async function joinOutput(context: StepContext, step: ReluStep, layout: PatchLayout, compared: Words, passed: Words): Promise<Words> {
-  if (!layout.comparedAt) return compared;
-  const out = words(context, context.elements(step.output));
-  setZero(out);
-  await runWords(context.compute, 'scatter', out, [out, compared, layout.comparedAt], layout.compared);
-  await runWords(context.compute, 'scatter', out, [out, passed, layout.identityAt!], layout.identity);
-  context.memory.free(compared, passed);
-  return out;
-}
-
-/** Elements in each block, as ring words. */
-function blockSizes(context: StepContext, { blockSizes }: PatchLayout): Words {
-  return context.cached('sizes', () => {
-    const sizes = ringWords(context.compute, context.program.ringBits, blockSizes.length);
-    setWords(sizes, blockSizes);
-    return sizes;
-  });
-}
-
-/** The words that are compared for one hinge: block sums of the opened words, less the cap of every element of the block. */
-async function compareWords(
-  context: StepContext,
-  step: ReluStep,
-  { dropped }: Shape,
-  layout: PatchLayout,
-  opened: Words,
-  hinge: number,
-): Promise<Words> {
-  const { compute } = context;
-  if (!layout.blockOf && hinge === 0) return opened;
-  const sums = words(context, layout.blocks);
-  if (layout.blockOf) {
-    setZero(sums);
-    callWords(compute, 'scatterAdd', sums, [sums, opened, layout.blockOf], layout.compared);
-  } else setWords(sums, opened);
-  if (hinge === 1)
-    await runWords(compute, 'addScaled', sums, [sums, blockSizes(context, layout), -step.cap! / 2 ** dropped], layout.blocks);
-  return sums;
-}
-
-/** A plane of one bit a block as one bit an element. */
-function elementPlane({ compute, memory }: StepContext, layout: PatchLayout, plane: Uint8Array): Uint8Array {
-  if (!layout.blockOf) return plane;
-  const out = memory.bytes(planeStride(layout.compared));
-  compute.call('gatherBits', out, plane, layout.blockOf, 0, layout.compared);
-  return out;
-}
-
-/** ỹ >> f, from what was opened. */
-async function truncated(context: StepContext, { k, f }: Shape, opened: Words, dropped: number): Promise<Words> {
-  if (dropped === f) return opened;
-  const v = words(context, opened.length);
-  await runWords(context.compute, 'shift', v, [v, opened, k, f], opened.length);
-  return v;
-}
-
-/** One party's share of x, added to `addend`, for every hinge. */
-async function select(
-  context: StepContext,
-  step: ReluStep,
-  shape: Shape,
-  layout: PatchLayout,
-  v: Words,
-  signs: readonly comparison.Planes[],
-  shares: Pick<ClientDraw, 'high' | 'carry' | 'hinges'>,
-  addend: Words,
-  first: 0 | 1,
-): Promise<Words> {
-  const { compute, memory } = context;
-  const out = words(context, layout.compared);
-  for (const [hinge, dealt] of shares.hinges.entries()) {
-    let zeta = dealt.zeta;
-    if (layout.blockOf) {
-      zeta = words(context, layout.compared);
-      await runWords(compute, 'gather', zeta, [zeta, dealt.zeta, layout.blockOf], layout.compared);
-    }
-    const z = elementPlane(context, layout, signs[hinge]!.block);
-    const carries = shape.f > 0 ? [shares.carry, dealt.carry] : [0, 0];
-    const offset = hinge === 0 ? 0 : step.cap! / 2 ** shape.f;
-    await runWords(
-      compute,
-      'selectTruncated',
-      out,
-      [
-        out,
-        hinge === 0 ? addend : out,
-        v,
-        z,
-        shares.high,
-        carries[0]!,
-        dealt.high,
-        carries[1]!,
-        zeta,
-        shape.k,
-        shape.f,
-        offset,
-        hinge === 0 ? 1 : -1,
-        first,
-      ],
-      layout.compared,
-      { grain: 128, costPerItem: 2 },
-    );
-    if (layout.blockOf) memory.free(zeta, z);
-  }
-  return out;
-}
+import { type OpenSign, openSign } from './open-sign.js';
+import { open, type Planes, readPlanes } from './planes.js';
+import {
+  type ClientDraw,
+  compareWords,
+  type Dealt,
+  differ,
+  drawWithClient,
+  drawWithServer,
+  elementPlane,
+  joinOutput,
+  outputMask,
+  type Selector,
+  select,
+  splitInput,
+  truncated,
+  words,
+} from './relu-parts.js';
+import { messages, type Shape, shapeOf, sizes } from './relu-shape.js';
 
 interface ClientMaterial {
   readonly shape: Shape;
@@ -265,27 +57,11 @@ interface ClientMaterial {
   readonly mask: Words;
 }
 
-async function outputMask(
-  context: StepContext,
-  step: ReluStep,
-  layout: PatchLayout,
-  f: number,
-  drawn: ClientDraw,
-  peer: 'client' | 'provider',
-) {
-  const mask = words(context, layout.compared);
-  await context.draw(peer, parts.mask, mask);
-  const passed = await identity.identityMask(context, layout.identity, f, drawn.identity);
-  const own = words(context, layout.compared);
-  setWords(own, mask);
-  context.give(step.output, await joinOutput(context, step, layout, own, passed));
-  return mask;
-}
-
 async function clientOffline(context: StepContext, step: ReluStep): Promise<ClientMaterial> {
   const shape = shapeOf(step, context);
   const layout = patchLayout(context, step);
   const drawn = await drawWithClient(context, shape, layout, 'provider');
+  await differ(context, drawn.hinges);
   return { shape, layout, drawn, mask: await outputMask(context, step, layout, shape.f, drawn, 'provider') };
 }
 
@@ -312,10 +88,13 @@ async function providerOffline(context: StepContext, step: ReluStep): Promise<vo
     await message.words(low, layout.compared, f);
   };
   await deal(0, drawn.high, drawn.carry);
-  for (const [hinge, dealt] of drawn.hinges.entries()) {
-    await deal(elementPlane(context, layout, zetas[hinge]!), dealt.high, dealt.carry);
-    await runWords(compute, 'bitMinus', dealt.zeta, [dealt.zeta, zetas[hinge]!], layout.blocks, { grain: 128 });
-    await message.words(dealt.zeta, layout.blocks, k);
+  for (const [hinge, selectors] of drawn.hinges.entries()) {
+    for (const [i, dealt] of selectors.entries()) {
+      const zeta = zetas[hinge]![i]!;
+      await deal(elementPlane(context, layout, zeta), dealt.high, dealt.carry);
+      await runWords(compute, 'bitMinus', dealt.zeta, [dealt.zeta, zeta], layout.blocks, { grain: 128 });
+      await message.words(dealt.zeta, layout.blocks, k);
+    }
   }
   await identity.dealIdentity(context, masks.passed, layout.identity, f, drawn.identity, message);
   context.send('server', messageNames.correlation, message.done());
@@ -326,7 +105,7 @@ interface ServerMaterial {
   readonly layout: PatchLayout;
   readonly openingMask: Words;
   readonly compare: comparison.ComparisonShares;
-  readonly shares: Pick<ClientDraw, 'high' | 'carry' | 'hinges'>;
+  readonly shares: Dealt;
   readonly identity: identity.IdentityShares;
 }
 
@@ -346,9 +125,12 @@ async function serverOffline(context: StepContext, step: ReluStep): Promise<Serv
   };
   const high = await read(compared, k);
   const carry = await read(compared, f);
-  const dealt = [];
-  for (let hinge = 0; hinge < hinges; hinge++)
-    dealt.push({ high: await read(compared, k), carry: await read(compared, f), zeta: await read(blocks, k) });
+  const dealt = Array.from({ length: hinges }, (): Selector[] => []);
+  for (const selectors of dealt) {
+    for (let i = 0; i < plan.zetas; i++)
+      selectors.push({ high: await read(compared, k), carry: await read(compared, f), zeta: await read(blocks, k) });
+  }
+  await differ(context, dealt);
   const pass = await identity.readIdentity(context, layout.identity, f, message);
   message.free();
   return { shape, layout, openingMask: drawn.openingMask, compare, shares: { high, carry, hinges: dealt }, identity: pass };
@@ -374,7 +156,7 @@ async function serverOnline(context: StepContext, step: ReluStep, material: Serv
 
   const opening = payloadWriter(context, size.opening);
   await opening.words(opened, compared, k - dropped);
-  const mine: comparison.Planes[] = [];
+  const mine: Planes[] = [];
   const sums: Words[] = [];
   for (let hinge = 0; hinge < hinges; hinge++) {
     sums.push(await compareWords(context, step, shape, layout, opened, hinge));
@@ -386,37 +168,69 @@ async function serverOnline(context: StepContext, step: ReluStep, material: Serv
   const v = await truncated(context, shape, opened, dropped);
 
   const answer = payloadReader(context, await context.receive('client', messageNames.answer, size.answer));
-  const signs: comparison.Planes[] = [];
-  const signsMessage = payloadWriter(context, size.signs);
-  for (let hinge = 0; hinge < hinges; hinge++) {
-    comparison.open(context, mine[hinge]!, comparison.readPlanes(context, answer, mine[hinge]!.number, blocks));
-    let last = mine[hinge]!;
-    if (plan.second) {
-      last = comparison.secondLevel(context, plan, compare, hinge, last, false);
-      signsMessage.planes(last.block, last.number, blocks);
-      comparison.open(context, last, comparison.readPlanes(context, answer, plan.second.masks, blocks));
-    }
-    signs.push(comparison.resultPlane(context, plan, compare, hinge, last, false, sums[hinge]!, shift));
-    signsMessage.planes(signs[hinge]!.block, signs[hinge]!.number, blocks);
-  }
+  const signsMessage = payloadWriter(context, plan.direct ? 0 : size.signs);
+  const signs = plan.direct
+    ? directSigns(context, shape, mine, answer, blocks, sums)
+    : serverSigns(context, material, mine, answer, signsMessage, sums);
   const e = words(context, layout.identity);
   await answer.words(e, layout.identity, f);
   const passed = await identity.identityResult(context, pass, material.identity, e, layout.identity, f);
   if (compared === 0) return context.give(step.output, await joinOutput(context, step, layout, words(context, 0), passed));
-  context.send('client', messageNames.signs, signsMessage.done());
 
-  const result = payloadReader(context, await context.receive('client', messageNames.result, size.result));
-  for (const plane of signs) comparison.open(context, plane, comparison.readPlanes(context, result, 1, blocks));
   const theirs = words(context, compared);
-  await result.words(theirs, compared, k);
+  if (plan.direct) await answer.words(theirs, compared, k);
+  else {
+    context.send('client', messageNames.signs, signsMessage.done());
+    const result = payloadReader(context, await context.receive('client', messageNames.result, size.result));
+    for (const plane of signs) open(context, { block: plane.flip, number: 1 }, readPlanes(context, result, 1, blocks));
+    await result.words(theirs, compared, k);
+  }
   const x = await select(context, step, shape, layout, v, signs, shares, theirs, 0);
   context.give(step.output, await joinOutput(context, step, layout, x, passed));
 }
 
-async function clientOnline(context: StepContext, step: ReluStep, { shape, layout, drawn, mask }: ClientMaterial): Promise<void> {
+/** One round trip, client and server alike: the signs, once the other's halves of the planes are read. */
+function directSigns(
+  context: StepContext,
+  { plan, shift }: Shape,
+  mine: readonly Planes[],
+  theirs: PayloadReader,
+  blocks: number,
+  sums: readonly Words[],
+): OpenSign[] {
+  return mine.map((planes, hinge) => {
+    open(context, planes, readPlanes(context, theirs, planes.number, blocks));
+    return openSign(context, plan, planes, sums[hinge]!, shift);
+  });
+}
+
+/** Two round trips: the server's halves of the signs, which it writes, behind its second planes, as it reads the client's planes. */
+function serverSigns(
+  context: StepContext,
+  { shape: { plan, shift }, layout: { blocks }, compare }: ServerMaterial,
+  mine: readonly Planes[],
+  answer: PayloadReader,
+  message: PayloadWriter,
+  sums: readonly Words[],
+): OpenSign[] {
+  return mine.map((planes, hinge) => {
+    open(context, planes, readPlanes(context, answer, planes.number, blocks));
+    let last = planes;
+    if (plan.second) {
+      last = comparison.secondLevel(context, plan, compare, hinge, last, false);
+      message.planes(last.block, last.number, blocks);
+      open(context, last, readPlanes(context, answer, plan.second.masks, blocks));
+    }
+    const sign = comparison.resultPlane(context, plan, compare, hinge, last, false, sums[hinge]!, shift);
+    message.planes(sign.block, sign.number, blocks);
+    return { flip: sign.block, terms: [] };
+  });
+}
+
+async function clientOnline(context: StepContext, step: ReluStep, material: ClientMaterial): Promise<void> {
+  const { shape, layout, drawn, mask } = material;
   const { k, f, dropped, plan, shift, hinges } = shape;
   const { compared, blocks } = layout;
-  const { memory } = context;
   const size = sizes(step, context);
   if (compared + layout.identity === 0) return;
   const opening = payloadReader(context, await context.receive('server', messageNames.opening, size.opening));
@@ -424,35 +238,64 @@ async function clientOnline(context: StepContext, step: ReluStep, { shape, layou
   await opening.words(opened, compared, k - dropped);
   const answer = payloadWriter(context, size.answer);
   const sums: Words[] = [];
-  const levels: comparison.Planes[] = [];
+  const mine: Planes[] = [];
   for (let hinge = 0; hinge < hinges; hinge++) {
     sums.push(await compareWords(context, step, shape, layout, opened, hinge));
-    const mine = await comparison.lookUp(context, plan, drawn.shares, hinge, sums[hinge]!, shift);
-    answer.planes(mine.block, mine.number, blocks);
-    comparison.open(context, mine, comparison.readPlanes(context, opening, mine.number, blocks));
-    const second = plan.second ? comparison.secondLevel(context, plan, drawn.shares, hinge, mine, true) : mine;
-    if (plan.second) answer.planes(second.block, second.number, blocks);
-    levels.push(second);
+    const planes = await comparison.lookUp(context, plan, drawn.shares, hinge, sums[hinge]!, shift);
+    answer.planes(planes.block, planes.number, blocks);
+    if (plan.direct) mine.push(planes);
+    else mine.push(clientLevels(context, material, planes, opening, answer, hinge));
   }
-  const plane = memory.bytes(planeStride(layout.identity));
+  const signs = plan.direct ? directSigns(context, shape, mine, opening, blocks, sums) : [];
+  const plane = context.memory.bytes(planeStride(layout.identity));
   opening.raw(plane, packedBytes(layout.identity, 1));
   await answer.words(await identity.identityAnswer(context, plane, layout.identity, drawn.identity), layout.identity, f);
+  const share = async (of: readonly OpenSign[], v: Words, message: PayloadWriter): Promise<void> => {
+    await message.words(await select(context, step, shape, layout, v, of, drawn, mask, 1), compared, k);
+  };
+  if (plan.direct) await share(signs, await truncated(context, shape, opened, dropped), answer);
   context.send('server', messageNames.answer, answer.done());
-  if (compared === 0) return;
+  if (compared === 0 || plan.direct) return;
   const v = await truncated(context, shape, opened, dropped);
 
   const theirs = payloadReader(context, await context.receive('server', messageNames.signs, size.signs));
   const result = payloadWriter(context, size.result);
-  const signs: comparison.Planes[] = [];
-  for (let hinge = 0; hinge < hinges; hinge++) {
-    const last = levels[hinge]!;
-    if (plan.second) comparison.open(context, last, comparison.readPlanes(context, theirs, plan.second.masks, blocks));
-    signs.push(comparison.resultPlane(context, plan, drawn.shares, hinge, last, true, sums[hinge]!, shift));
-    result.planes(signs[hinge]!.block, signs[hinge]!.number, blocks);
-    comparison.open(context, signs[hinge]!, comparison.readPlanes(context, theirs, 1, blocks));
-  }
-  await result.words(await select(context, step, shape, layout, v, signs, drawn, mask, 1), compared, k);
+  await share(clientSigns(context, material, mine, theirs, result, sums), v, result);
   context.send('server', messageNames.result, result.done());
+}
+
+/** Two round trips: the client opens its first planes in place, and writes its second ones, which are returned where there are any. */
+function clientLevels(
+  context: StepContext,
+  { shape: { plan }, layout: { blocks }, drawn }: ClientMaterial,
+  mine: Planes,
+  opening: PayloadReader,
+  answer: PayloadWriter,
+  hinge: number,
+): Planes {
+  open(context, mine, readPlanes(context, opening, mine.number, blocks));
+  if (!plan.second) return mine;
+  const second = comparison.secondLevel(context, plan, drawn.shares, hinge, mine, true);
+  answer.planes(second.block, second.number, blocks);
+  return second;
+}
+
+/** Two round trips: the signs, of which the client writes its halves as it reads the server's. */
+function clientSigns(
+  context: StepContext,
+  { shape: { plan, shift }, layout: { blocks }, drawn }: ClientMaterial,
+  levels: readonly Planes[],
+  theirs: PayloadReader,
+  result: PayloadWriter,
+  sums: readonly Words[],
+): OpenSign[] {
+  return levels.map((last, hinge) => {
+    if (plan.second) open(context, last, readPlanes(context, theirs, plan.second.masks, blocks));
+    const sign = comparison.resultPlane(context, plan, drawn.shares, hinge, last, true, sums[hinge]!, shift);
+    result.planes(sign.block, sign.number, blocks);
+    open(context, sign, readPlanes(context, theirs, 1, blocks));
+    return { flip: sign.block, terms: [] };
+  });
 }
 
 export const relu: Operation<ReluStep, ClientMaterial, ServerMaterial | undefined, void> = {
