@@ -73,7 +73,18 @@ export function fieldsOf(traces: readonly Trace[], role: Role, setting: Setting,
       }
     }
   }
-  return fields;
+  return [...fields, ...sumsOf(fields.filter(({ opened }) => opened))];
+}
+
+/** XORs of two opened planes of one comparison, where it opens up to three: a sign in one round trip is in such sums. */
+function sumsOf(opened: readonly Field[]): Field[] {
+  const comparisonOf = ({ name }: Field): string => name.split(' ')[1]!;
+  return opened.flatMap((a, i) =>
+    opened
+      .slice(i + 1)
+      .filter((b) => comparisonOf(b) === comparisonOf(a) && opened.filter((c) => comparisonOf(c) === comparisonOf(a)).length <= 3)
+      .map((b) => ({ name: `${a.name} ^ ${b.name}`, bits: 1, values: a.values.map((bit, j) => bit ^ b.values[j]!), opened: true })),
+  );
 }
 
 /** One side of a comparison: the pictures of each inference, and the weights. */
