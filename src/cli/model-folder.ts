@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { DataError } from '../errors.js';
 import type { LeftOut } from '../model/calibrate.js';
 import { decodeProgram, decodeWeights, encodeProgram, encodeWeights, programHash } from '../model/files.js';
+import { nodeCodec } from './codec.js';
 import { writeWhole } from './files.js';
 import type { CompiledModel } from './run-types.js';
 
@@ -73,7 +74,7 @@ export async function writeModelFolder(
   await mkdir(folder, { recursive: true });
   const program = join(folder, 'program.bin');
   const weights = join(folder, 'weights.bin');
-  const weightBytes = await encodeWeights(compiled.weights, compiled.program);
+  const weightBytes = await encodeWeights(compiled.weights, compiled.program, nodeCodec);
   const { name, classes, preprocess } = compiled.description;
   await writeWhole(program, await encodeProgram(compiled.program), 0o644);
   await writeWhole(weights, weightBytes, 0o600);
@@ -96,7 +97,7 @@ export async function readModelFolder(folder: string): Promise<StoredModel> {
   const program = await decodeProgram(await read('program.bin'));
   const hash = await programHash(program);
   if (hash !== summary.hash) throw broken(folder, 'program.bin and model.json are of different models');
-  const weights = await decodeWeights(await read('weights.bin'), program);
+  const weights = await decodeWeights(await read('weights.bin'), program, nodeCodec);
   const description = { name, ...(classes === undefined ? {} : { classes }), ...(preprocess === undefined ? {} : { preprocess }) };
   return { compiled: { program, weights, description, hash }, summary };
 }

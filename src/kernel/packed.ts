@@ -45,12 +45,13 @@ export async function pack<T extends Int32Array | Float32Array>(
   }
   const record = denseRecord(simple);
   const k = weights.length / Math.max(1, simple.outputChannels);
-  const flat = allocate(weights.length);
   const values = allocate(simple.groups * Math.ceil(simple.outputChannels / simple.groups / 4) * 4 * k);
   const packed = { geometry, simple, depthwise, values, record: onHeap(compute, record) };
-  flat.set(weights);
+  const onHeapAlready = weights.buffer === values.buffer;
+  const flat = onHeapAlready ? weights : allocate(weights.length);
+  if (!onHeapAlready) flat.set(weights);
   await repack(compute, packed, flat);
-  compute.free(flat);
+  if (!onHeapAlready) compute.free(flat);
   return packed;
 }
 

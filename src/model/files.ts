@@ -64,22 +64,49 @@ function checkHeader(bytes: Uint8Array, file: string, magic: string, length: num
   if (found !== version) throw bad(file, `schema version ${found}, this program reads ${version}`);
 }
 
-/** Inflates at most `limit` bytes, a little at a time, so that a small file cannot fill the memory. */
-function inflate(bytes: Uint8Array, limit: number, file: string): Uint8Array {
-  const parts: Uint8Array[] = [];
-  let total = 0;
-  const stream = new Inflate((part) => {
-    total += part.length;
-    if (total > limit) throw bad(file, `holds more than ${limit} bytes`);
-    parts.push(part);
-  });
-  try {
+/** How a platform does what takes long for large weights; {@link portableCodec} runs everywhere. */
+export interface Codec {
+  deflate(bytes: Uint8Array): Uint8Array;
+  /** Hands what `bytes` inflate to over part by part. Throws, or rejects, what `take` throws and an error for damaged data. */
+  inflate(bytes: Uint8Array, take: (part: Uint8Array) => void): void | Promise<void>;
+  sha256(bytes: Uint8Array): Promise<Uint8Array>;
+}
+
+export const portableCodec: Codec = {
+  deflate: (bytes) => deflateSync(bytes, { level: 4 }),
+  inflate(bytes, take) {
+    const stream = new Inflate(take);
     const step = 16384;
-    if (bytes.length === 0) throw bad(file, 'is empty');
     for (let at = 0; at < bytes.length; at += step) stream.push(bytes.subarray(at, at + step), at + step >= bytes.length);
+  },
+  sha256,
+};
+
+/** Hands over at most `limit` inflated bytes, a little at a time, so that a small file cannot fill the memory; returns how many there were. */
+async function inflateParts(
+  bytes: Uint8Array,
+  limit: number,
+  file: string,
+  take: (part: Uint8Array, at: number) => void,
+  codec: Codec = portableCodec,
+): Promise<number> {
+  let total = 0;
+  if (bytes.length === 0) throw bad(file, 'is empty');
+  try {
+    await codec.inflate(bytes, (part) => {
+      total += part.length;
+      if (total > limit) throw bad(file, `holds more than ${limit} bytes`);
+      take(part, total - part.length);
+    });
   } catch (cause) {
     throw cause instanceof DataError ? cause : bad(file, 'its compressed data are damaged', cause);
   }
+  return total;
+}
+
+async function inflateAll(bytes: Uint8Array, limit: number, file: string): Promise<Uint8Array> {
+  const parts: Uint8Array[] = [];
+  const total = await inflateParts(bytes, limit, file, (part) => parts.push(part));
   const out = new Uint8Array(total);
   let at = 0;
   for (const part of parts) {
@@ -99,7 +126,7 @@ export async function encodeProgram(program: Program): Promise<Uint8Array> {
 export async function decodeProgram(bytes: Uint8Array): Promise<Program> {
   const file = 'program';
   checkHeader(bytes, file, programMagic, headerBytes);
-  const json = inflate(bytes.subarray(headerBytes), maxJsonBytes, file);
+  const json = await inflateAll(bytes.subarray(headerBytes), maxJsonBytes, file);
   if (hex(await sha256(json)) !== hex(bytes.subarray(8, headerBytes))) throw bad(file, 'its hash does not match its content');
   let value: unknown;
   try {
@@ -129,12 +156,11 @@ function layerSizes(program: Program): readonly { weights: number; bias: number 
 }
 
 /** weights.bin: header, the program's hash, SHA-256 of the words, the words (int32 or, in the ring of 64 bits, int64; little endian) deflated. */
-export async function encodeWeights(weights: ProgramWeights, program: Program): Promise<Uint8Array> {
+export async function encodeWeights(weights: ProgramWeights, program: Program, codec = portableCodec): Promise<Uint8Array> {
   const sizes = layerSizes(program);
   const total = sizes.reduce((sum, s) => sum + s.weights + s.bias, 0);
   const long = isLong(program.ringBits);
   const body = new Uint8Array((long ? 8 : 4) * total);
-  const view = new DataView(body.buffer);
   let at = 0;
   weights.layers.forEach((layer, i) => {
     const size = sizes[i];
@@ -142,31 +168,32 @@ export async function encodeWeights(weights: ProgramWeights, program: Program): 
       throw bad('weights', `layer ${i} does not fit the program`);
     for (const words of [layer.weights, layer.bias]) {
       if (words instanceof BigInt64Array !== long) throw bad('weights', `layer ${i} has words of another ring`);
-      for (const word of words) {
-        if (typeof word === 'bigint') view.setBigInt64(at++ * 8, word, true);
-        else view.setInt32(at++ * 4, word, true);
-      }
+      // As they lie in memory: WASM and every platform that runs it are little endian.
+      body.set(new Uint8Array(words.buffer, words.byteOffset, words.byteLength), at * words.BYTES_PER_ELEMENT);
+      at += words.length;
     }
   });
   if (at !== total) throw bad('weights', 'layers are missing');
-  return withHeader(weightsMagic, [await sha256(programJson(program)), await sha256(body)], deflateSync(body, { level: 4 }));
+  return withHeader(weightsMagic, [await sha256(programJson(program)), await codec.sha256(body)], codec.deflate(body));
 }
 
 /** Reads weights.bin. Throws DataError when it is damaged or belongs to another program. */
-export async function decodeWeights(bytes: Uint8Array, program: Program): Promise<ProgramWeights> {
+export async function decodeWeights(bytes: Uint8Array, program: Program, codec = portableCodec): Promise<ProgramWeights> {
   const file = 'weights';
   checkHeader(bytes, file, weightsMagic, headerBytes + 32);
   if (hex(bytes.subarray(8, 40)) !== (await programHash(program))) throw bad(file, 'belong to another program');
   const sizes = layerSizes(program);
   const total = sizes.reduce((sum, s) => sum + s.weights + s.bias, 0);
   const bodyBytes = (isLong(program.ringBits) ? 8 : 4) * total;
-  const body = inflate(bytes.subarray(headerBytes + 32), bodyBytes, file);
-  if (body.length !== bodyBytes || hex(await sha256(body)) !== hex(bytes.subarray(40, 72))) throw bad(file, 'are damaged');
-  const view = new DataView(body.buffer, body.byteOffset);
+  const body = new Uint8Array(bodyBytes);
+  const found = await inflateParts(bytes.subarray(headerBytes + 32), bodyBytes, file, (part, at) => body.set(part, at), codec);
+  if (found !== bodyBytes || hex(await codec.sha256(body)) !== hex(bytes.subarray(40, 72))) throw bad(file, 'are damaged');
   let at = 0;
-  const words = (count: number): Words =>
-    isLong(program.ringBits)
-      ? BigInt64Array.from({ length: count }, () => view.getBigInt64(8 * at++, true))
-      : Int32Array.from({ length: count }, () => view.getInt32(4 * at++, true));
+  // Layers are views of one array: a copy of each would double the memory of large weights.
+  const words = (count: number): Words => {
+    const from = at;
+    at += count;
+    return isLong(program.ringBits) ? new BigInt64Array(body.buffer, 8 * from, count) : new Int32Array(body.buffer, 4 * from, count);
+  };
   return { layers: sizes.map((s) => ({ weights: words(s.weights), bias: words(s.bias) })) };
 }

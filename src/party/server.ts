@@ -27,7 +27,7 @@ import { readU32, u32 } from './setup.js';
 import type { Recorder } from './timeline.js';
 import { type Dealer, differences, newDealer, serverTable, type WeightTable } from './weights.js';
 
-/** A model ready to be served: W packed, B's seed drawn, D of every layer prepared. */
+/** A model ready to be served: W packed, B's seed drawn. */
 export interface ServedModel {
   readonly program: Program;
   readonly bytes: Uint8Array;
@@ -35,7 +35,8 @@ export interface ServedModel {
   readonly info: setup.ModelInfo;
   readonly weights: WeightTable;
   readonly dealer: Dealer;
-  readonly differences: readonly Uint8Array[];
+  /** D of every layer in turn, packed; each goes when the next is asked for. */
+  differences(): AsyncIterable<Uint8Array>;
 }
 
 export interface ServerOptions {
@@ -72,7 +73,7 @@ export async function loadModel(compute: Compute, program: Program, weights: Pro
     info,
     weights: table,
     dealer,
-    differences: await differences(compute, program, weights, dealer),
+    differences: () => differences(compute, program, weights, dealer),
   };
 }
 
@@ -125,8 +126,13 @@ async function openSession(
   const { hash, info } = model;
   setup.sendJson(client, setupNames.welcome, { version, suite: suite.name, session: welcome.session, publicKey, hash, info });
   setup.sendSetup(client, setupNames.program, model.bytes);
-  if (suite.reusesWeights)
-    for (const [position, difference] of model.differences.entries()) setup.sendSetup(client, setupNames.difference, difference, position);
+  if (suite.reusesWeights) {
+    let position = 0;
+    for await (const difference of model.differences()) {
+      setup.sendSetup(client, setupNames.difference, difference, position++);
+      await client.drained();
+    }
+  }
   const streams = {
     client: await pairStreams(compute, await keys.agree(setup.fromHex(hello.publicKey)), session, 'client-server'),
     provider: await pairStreams(compute, secret, session, 'server-provider'),

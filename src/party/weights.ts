@@ -9,7 +9,7 @@ import type { LinearWeights } from '../protocol/operation.js';
 import { packedBytes } from '../protocol/packing.js';
 import { randomBytes } from '../random/seeds.js';
 import { createStreams } from '../random/streams.js';
-import { plainWords, ringWords, runWords, setWords } from '../ring/words.js';
+import { ringWords, runWords, setWords } from '../ring/words.js';
 
 /** A model's packed weights on the heap, and how to give them back. */
 export interface WeightTable {
@@ -24,11 +24,17 @@ export const weightCount = (g: ConvGeometry): number => g.outputChannels * (g.in
 /** Bytes of a layer's D on the wire. */
 export const differenceBytes = (step: LinearStep, ringBits: number): number => packedBytes(weightCount(step.geometry), ringBits);
 
-/** Packs one word array a layer, in the order of {@link linearSteps}; `next` may reuse its array. */
+/** A layer's words, which come with a bias where they are the server's; else they lie on the heap and go once they are packed. */
+interface LayerWords {
+  readonly words: Words;
+  readonly bias?: Words;
+}
+
+/** Packs one word array a layer, in the order of {@link linearSteps}. */
 async function table(
   compute: Compute,
   program: Program,
-  next: (step: LinearStep, position: number) => Promise<{ words: Words; bias?: Words }>,
+  next: (step: LinearStep, position: number) => Promise<LayerWords>,
 ): Promise<WeightTable> {
   const layers = new Map<number, LinearWeights>();
   const frees: (() => void)[] = [];
@@ -38,7 +44,7 @@ async function table(
   try {
     for (const [position, step] of linearSteps(program).entries()) {
       const { words, bias } = await next(step, position);
-      const packed = await packWeights(compute, step.geometry, words);
+      const packed = await packWeights(compute, step.geometry, words).finally(() => !bias && compute.free(words));
       frees.push(() => freeWeights(compute, packed));
       const heapBias = bias ? ringWords(compute, program.ringBits, bias.length) : undefined;
       if (heapBias) setWords(heapBias, bias!);
@@ -85,17 +91,7 @@ function dealerWords(compute: Compute, ringBits: number, dealer: Dealer): (step:
 /** The provider's B. */
 export async function dealerTable(compute: Compute, program: Program, dealer: Dealer): Promise<WeightTable> {
   const draw = dealerWords(compute, program.ringBits, dealer);
-  let last: Words | undefined;
-  try {
-    return await table(compute, program, async (step, position) => {
-      if (last) compute.free(last);
-      last = undefined;
-      last = await draw(step, position);
-      return { words: last };
-    });
-  } finally {
-    if (last) compute.free(last);
-  }
+  return table(compute, program, async (step, position) => ({ words: await draw(step, position) }));
 }
 
 /** The server's W with its biases. Throws DataError when the weights do not fit the program. */
@@ -113,10 +109,14 @@ export function serverTable(compute: Compute, program: Program, weights: Program
   });
 }
 
-/** D = W - B of every layer, packed for the wire: made once a loaded model, sent once to each client. */
-export async function differences(compute: Compute, program: Program, weights: ProgramWeights, dealer: Dealer): Promise<Uint8Array[]> {
+/** D = W - B of every layer, packed for the wire and made when it is sent: all of them are as large as the weights. */
+export async function* differences(
+  compute: Compute,
+  program: Program,
+  weights: ProgramWeights,
+  dealer: Dealer,
+): AsyncGenerator<Uint8Array, void> {
   const draw = dealerWords(compute, program.ringBits, dealer);
-  const all: Uint8Array[] = [];
   for (const [position, step] of linearSteps(program).entries()) {
     const b = await draw(step, position);
     const w = ringWords(compute, program.ringBits, b.length);
@@ -125,10 +125,13 @@ export async function differences(compute: Compute, program: Program, weights: P
     const bytes = differenceBytes(step, program.ringBits);
     const packed = compute.bytes(bytes + 16);
     await runWords(compute, 'pack', w, [packed, w, program.ringBits], b.length, { grain: 128, costPerItem: 2 });
-    all.push(new Uint8Array(packed.subarray(0, bytes)));
-    compute.free(b, w, packed);
+    compute.free(b, w);
+    try {
+      yield packed.subarray(0, bytes);
+    } finally {
+      compute.free(packed);
+    }
   }
-  return all;
 }
 
 /** The client's D from the server's messages, in the order of the layers. Rejects with PeerError when one has not the size it must have. */
@@ -151,9 +154,7 @@ export async function differenceTable(
     packed.set(message);
     const heap = ringWords(compute, program.ringBits, weightCount(step.geometry));
     await runWords(compute, 'unpack', heap, [heap, packed, program.ringBits], heap.length, { grain: 128, costPerItem: 2 });
-    const words = plainWords(program.ringBits, heap.length);
-    setWords(words, heap);
-    compute.free(packed, heap);
-    return { words };
+    compute.free(packed);
+    return { words: heap };
   });
 }

@@ -18,6 +18,8 @@ export interface Transport {
   /** Memory for a frame that `write` is about to get. Default: fresh. */
   allocate?(length: number): Uint8Array<ArrayBuffer>;
   write(frame: Uint8Array<ArrayBuffer>): void;
+  /** Stops reading, or goes on. What is not read holds the peer back. */
+  hold?(stop: boolean): void;
   /** Resolves when the queue to the peer is short; may stay pending when the link ends. */
   drained(): Promise<void>;
   /** Tells the peer and ends the connection. Called once. */
@@ -52,7 +54,7 @@ export function createEndpoint(transport: Transport, limits: ChannelLimits): End
     resolveEnded(reported);
   };
   const fail = (error: PeerError): void => finish(error, false, error, { kind: 'failed', text: `${error.code}: ${error.message}` });
-  const mailbox = createMailbox(limits, fail);
+  const mailbox = createMailbox(limits, fail, transport.hold);
 
   const channel: Channel = {
     sent,

@@ -45,14 +45,33 @@ const rememberedLabels = 65_536;
 /** setTimeout's own ceiling, 24 days. */
 const longestTimer = 2 ** 31 - 1;
 
-/** @param fail Called when a receive has waited too long; it is to end the link, and with it this mailbox. */
-export function createMailbox(limits: ChannelLimits, fail: (error: PeerError) => void): Mailbox {
+/** Where so many bytes wait for somebody to ask for them, and nobody waits for others, the peer is held back. */
+const highQueueBytes = 32 << 20;
+
+/**
+ * @param fail Called when a receive has waited too long; it is to end the link, and with it this mailbox.
+ * @param hold Called with true when the transport is to stop reading, and with false when it is to go on.
+ */
+export function createMailbox(
+  limits: ChannelLimits,
+  fail: (error: PeerError) => void,
+  hold: (stop: boolean) => void = () => undefined,
+): Mailbox {
   // Ordered by last use. The slots of one inference are keyed by step and name together.
   const inferences = new Map<number, Map<number, Slot>>();
   let queuedBytes = 0;
   let slotCount = 0;
   let ended: PeerError | undefined;
   let keepsArrived = false;
+  let waiting = 0;
+  let held = false;
+
+  /** What is waited for may be behind what fills the queue: somebody who waits is never held back. */
+  const regulate = (): void => {
+    const stop = queuedBytes > highQueueBytes && waiting === 0 && ended === undefined;
+    if (stop !== held) hold(stop);
+    held = stop;
+  };
 
   const slotsOf = (inference: number): Map<number, Slot> => {
     const slots = inferences.get(inference) ?? new Map<number, Slot>();
@@ -94,10 +113,13 @@ export function createMailbox(limits: ChannelLimits, fail: (error: PeerError) =>
         queuedBytes += payload.length + slotBytes;
         if (queuedBytes > limits.maxQueuedBytes) throw flooded(queuedBytes, limits.maxQueuedBytes);
         put(slots, key, { kind: 'arrived', message: { payload, depth } });
+        regulate();
       } else if (slot.kind === 'waiting') {
         if (payload.length > slot.maxBytes) throw oversized(payload.length, slot.maxBytes, labelText(label));
         clearTimeout(slot.timer);
         put(slots, key, taken);
+        waiting -= 1;
+        regulate();
         slot.resolve({ payload, depth });
       } else {
         throw repeated(label);
@@ -113,6 +135,7 @@ export function createMailbox(limits: ChannelLimits, fail: (error: PeerError) =>
         const { message } = slot;
         queuedBytes -= message.payload.length + slotBytes;
         put(slots, key, taken);
+        regulate();
         if (message.payload.length <= maxBytes) return Promise.resolve(message);
         fail(oversized(message.payload.length, maxBytes, labelText(label)));
       }
@@ -124,6 +147,8 @@ export function createMailbox(limits: ChannelLimits, fail: (error: PeerError) =>
           const expire = () => fail(silent(label, waitSeconds));
           const timer = waitSeconds === Infinity ? undefined : setTimeout(expire, Math.min(waitSeconds * 1000, longestTimer));
           put(slots, key, { kind: 'waiting', maxBytes, timer, resolve, reject });
+          waiting += 1;
+          regulate();
         }),
       );
     },
@@ -132,6 +157,7 @@ export function createMailbox(limits: ChannelLimits, fail: (error: PeerError) =>
       if (ended !== undefined) return;
       ended = error;
       keepsArrived = keepArrived;
+      regulate();
       for (const slots of inferences.values()) {
         for (const slot of slots.values()) {
           if (slot.kind !== 'waiting') continue;

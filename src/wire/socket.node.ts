@@ -35,6 +35,7 @@ export function channelOver(socket: WebSocket, carrier: Socket, limits: ChannelL
     socket,
     limits.waitSeconds,
     () => carrier.bytesRead + queue.flushedBytes(),
+    () => socket.isPaused,
     () =>
       endpoint.fail(new PeerError('the peer no longer answers', { code: 'peer-silent', hint: 'It hangs, or the network to it is cut.' })),
   );
@@ -89,6 +90,7 @@ function createQueue(socket: WebSocket, masked: boolean): Queue {
         socket.close(code, text);
         if (farewell.kind === 'failed') setTimeout(() => socket.terminate(), graceMilliseconds).unref();
       },
+      hold: (stop) => (stop ? socket.pause() : socket.resume()),
       framingBytes: () => framingBytes,
     },
   };
@@ -98,12 +100,19 @@ function createQueue(socket: WebSocket, masked: boolean): Queue {
  * Pings, and counts beats during which `movedBytes` (read, or handed to the network) did not grow. Beats are counted, not seconds, so that a
  * process that was itself too busy to read does not blame its peer.
  */
-function startHeartbeat(socket: WebSocket, waitSeconds: number, movedBytes: () => number, dead: () => void): () => void {
+function startHeartbeat(
+  socket: WebSocket,
+  waitSeconds: number,
+  movedBytes: () => number,
+  paused: () => boolean,
+  dead: () => void,
+): () => void {
   let missed = 0;
   let furthest = movedBytes();
   const beat = (): void => {
     const moved = movedBytes();
-    missed = moved > furthest ? 0 : missed + 1;
+    // Who does not read sees no answers.
+    missed = moved > furthest || paused() ? 0 : missed + 1;
     furthest = Math.max(furthest, moved);
     if (missed >= heartbeats) dead();
     else if (socket.readyState === socket.OPEN) socket.ping();

@@ -146,6 +146,19 @@ describe('a channel over WebSocket', () => {
     expect(sent).toBe(200);
   });
 
+  it('holds a peer back whose messages nobody asks for, until somebody asks for one', async () => {
+    const { client, server } = await pair();
+    const message = new Uint8Array(4 << 20);
+    const count = 40;
+    for (let i = 0; i < count; i++) client.send(label(i), message, 'offline', 0);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+    expect(server.received.offline.bytes).toBeLessThan((count / 2) * message.length);
+    // Behind all the others.
+    expect((await server.receive(label(count - 1))).payload.length).toBe(message.length);
+    for (let i = 0; i < count - 1; i++) await server.receive(label(i));
+    await client.drained();
+  });
+
   it('ends in order: what was sent before the close arrives', async () => {
     const { client, server } = await pair();
     client.send(label(1), new Uint8Array(5_000_000), 'online', 0);
