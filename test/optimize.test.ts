@@ -123,7 +123,7 @@ describe('tessera optimize', () => {
     const page = readFileSync(answer.report, 'utf8');
     for (const id of ['budgets', 'networks', 'layers', 'distortion', 'windows', 'training', 'made'])
       expect(page).toContain(`<section id="${id}">`);
-    expect(page.match(/<svg /g)).toHaveLength(6);
+    expect(page.match(/<svg /g)).toHaveLength(7);
     expect(page).toContain(answer.recommendation.sentence.slice(0, 20));
     expect(page).not.toMatch(/<script|<link|<img|<iframe|@import|\son\w+=/i);
     const addresses = [...page.matchAll(/https?:\/\/[^"'\s<>]+/g)].map(([found]) => found);

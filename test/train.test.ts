@@ -96,6 +96,8 @@ describe('tessera finetune', () => {
       '--no-distill',
       '--augment',
       'none',
+      '--report',
+      at('tuned.html'),
       '-o',
       file,
     );
@@ -105,6 +107,11 @@ describe('tessera finetune', () => {
     expect(answer.epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(answer.corrected).toBeGreaterThan(answer.before);
     expect(answer.epochs[5].loss).toBeLessThan(answer.epochs[0].loss);
+    expect(answer.report).toBe(at('tuned.html'));
+    const page = readFileSync(answer.report, 'utf8');
+    expect(page.match(/<svg /g)).toHaveLength(2);
+    expect(page.match(/<tr/g)!.length).toBeGreaterThan(6);
+    expect(page).not.toMatch(/<script|<link|<img/i);
     const tunedSpec = JSON.parse(readFileSync(answer.spec, 'utf8'));
     expect(tunedSpec).toMatchObject({ model: answer.model, made: { budget: '20%', finetuned: {} } });
     expect(tunedSpec.layers).toEqual(JSON.parse(readFileSync(spec, 'utf8')).layers);
@@ -320,8 +327,9 @@ describe('tessera train', () => {
     digits('digits.bin', 400, 4);
     writeFileSync(at('recipe.json'), JSON.stringify({ ...recipe, data: 'digits.bin' }));
     const file = at('digits.onnx');
-    const { status, answer, stderr } = tessera('train', at('recipe.json'), '-o', file);
+    const { status, answer, stderr } = tessera('train', at('recipe.json'), '--report', at('digits.html'), '-o', file);
     expect(status, stderr).toBe(0);
+    expect(readFileSync(at('digits.html'), 'utf8')).toContain('digits: top-1 on 40 pictures');
     expect(answer).toMatchObject({ architecture: 'digits', images: { training: 360, validation: 40, heldOut: 40 }, file });
     expect(answer.epochs).toHaveLength(3);
     expect(answer.after).toBeGreaterThan(0.8);

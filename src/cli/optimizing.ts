@@ -12,10 +12,11 @@ import { allowed, type BudgetChoice, chooseFor, distortionFor, layersOf } from '
 import { correctFor, finetuneMain, withNetwork } from './optimize-networks.js';
 import { bestByLayer, compileFor, costsOf, inFixedPoint, inFloat, nearestUniform, scoreAll } from './optimize-scores.js';
 import { type OptimizeOptions, openWork, specName, type Work } from './optimize-work.js';
-import type { BudgetRow, OptimizeReport, Training } from './report/data.js';
+import type { BudgetRow, OptimizeReport } from './report/data.js';
 import { describeLayers } from './report/layers.js';
 import { writePage } from './report/page.js';
 import { recommend } from './report/recommend.js';
+import { trainingOf } from './report/training.js';
 import type { Task } from './task.js';
 import { packageVersion } from './version.js';
 
@@ -130,8 +131,4 @@ function summary(work: Work, { distortion, choice, rows, original, additivity, t
     ...(trained === undefined ? {} : { training: trainingOf(trained) }),
     recommendation: recommend({ metric, images, original, rows }),
   };
-}
-
-function trainingOf({ epochs, before, after, bestEpoch, seconds, images }: Finetuned): Training {
-  return { epochs, before, after, bestEpoch, seconds, images: images.training };
 }

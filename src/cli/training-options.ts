@@ -23,6 +23,8 @@ export interface TrainingFlags extends TrainingPictureOptions {
   readonly checkpoint?: string;
   readonly checkpointSeconds: number;
   readonly resume: boolean;
+  /** HTML file for the run's curves. */
+  readonly report?: string;
 }
 
 /** Reads a number in [low, high]. */
@@ -64,6 +66,7 @@ export function withTraining(command: Command): Command {
     .addOption(new Option('--seed <n>', 'of orders and augmentation').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
     .option('--checkpoint <folder>', 'keep what a killed run goes on from')
     .addOption(new Option('--checkpoint-seconds <s>', 'between two checkpoints').argParser(numberBetween(0, 1e6)).default(60))
+    .option('--report <file>', 'also write the curves of the run as an HTML page')
     .option('--resume', 'go on from the checkpoint, where there is one', false);
 }
 

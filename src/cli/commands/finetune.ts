@@ -1,10 +1,13 @@
 // tessera finetune: trains a network under a spec (or with cheaper layers in place of others) until it is nearly as right as before.
+import { basename } from 'node:path';
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { replacements } from '../../model/passes/replace.js';
 import { openCompute } from '../compute.js';
+import { checkWritable, writeWhole } from '../files.js';
 import { type Distillation, defaultDistillation, type Finetuned, type FinetuneOptions, finetune } from '../finetuning.js';
 import { formatCount, formatSeconds, formatShare } from '../format.js';
 import { createCommand, wholeNumber } from '../options.js';
+import { trainingOf, writeTrainingPage } from '../report/training.js';
 import { perform } from '../task.js';
 import { numberBetween, withTraining } from '../training-options.js';
 
@@ -36,10 +39,25 @@ export function finetuneCommand(): Command {
     .requiredOption('-o, --output <file>', 'ONNX file to write; its spec is put beside it as .spec.json')
     .action((path: string, options: FinetuneOptions) =>
       perform(options, async (task) => {
+        if (options.report !== undefined) await checkWritable(options.report);
         const finetuned = await finetune(path, options, task, await openCompute(task, options.threads));
-        task.output.result(finetuned, () => describe(finetuned));
+        const report = options.report === undefined ? {} : { report: options.report };
+        if (options.report !== undefined) await writeWhole(options.report, await pageOf(path, finetuned, options));
+        task.output.result({ ...finetuned, ...report }, () => describe(finetuned));
       }),
     );
+}
+
+function pageOf(path: string, finetuned: Finetuned, { data, validate, spec, replace }: FinetuneOptions): Promise<string> {
+  const { metric, file, model } = finetuned;
+  const facts = [
+    ['network', path],
+    ...(spec === undefined ? [] : [['spec', spec] as const]),
+    ...(replace.length === 0 ? [] : [['replaced', replace.join(', ')] as const]),
+    ...[['training pictures', data] as const, ['validation pictures', validate ?? `set apart from ${data}`] as const],
+    ...[['written', file] as const, ['hash', model] as const],
+  ] as const;
+  return writeTrainingPage({ name: basename(path), metric, training: trainingOf(finetuned), summary: describe(finetuned), facts });
 }
 
 function replacementFrom(text: string): string {

@@ -19,6 +19,7 @@ import { checkWritable, writeWhole } from '../files.js';
 import { formatCount, formatSeconds, formatShare } from '../format.js';
 import { type CommonOptions, createCommand } from '../options.js';
 import { checkShape } from '../pictures.js';
+import { trainingOf, writeTrainingPage } from '../report/training.js';
 import { perform, type Task } from '../task.js';
 import { openTrainingPictures, runTraining } from '../training.js';
 import { settingsFrom, type TrainingFlags, withTraining } from '../training-options.js';
@@ -53,10 +54,19 @@ export function trainCommand(): Command {
     .requiredOption('-o, --output <file>', 'ONNX file to write')
     .action((path: string, options: TrainOptions) =>
       perform(options, async (task) => {
+        if (options.report !== undefined) await checkWritable(options.report);
         const trained = await train(path, options, task, await openCompute(task, options.threads));
-        task.output.result(trained, () => describe(trained));
+        const report = options.report === undefined ? {} : { report: options.report };
+        if (options.report !== undefined) await writeWhole(options.report, await pageOf(path, trained));
+        task.output.result({ ...trained, ...report }, () => describe(trained));
       }),
     );
+}
+
+function pageOf(path: string, trained: TrainedNetwork): Promise<string> {
+  const { architecture, metric, file, model } = trained;
+  const facts = [['recipe', path] as const, ['written', file] as const, ['hash', model] as const];
+  return writeTrainingPage({ name: architecture, metric, training: trainingOf(trained), summary: describe(trained), facts });
 }
 
 async function train(path: string, options: TrainOptions, task: Task, compute: Compute): Promise<TrainedNetwork> {

@@ -48,6 +48,8 @@ export interface BudgetRow {
 export interface Training {
   readonly epochs: readonly Epoch[];
   readonly before: number;
+  /** Of the corrected weights that training began with, where there were some. */
+  readonly corrected?: number;
   readonly after: number;
   readonly bestEpoch: number;
   readonly seconds: number;

@@ -142,25 +142,3 @@ export function additivityPlot({ additivity: { points } }: Pick<OptimizeReport, 
     ],
   });
 }
-
-export function trainingPlot({ training, metric }: OptimizeReport): Promise<string> {
-  const epochs = training?.epochs ?? [];
-  const curve = (of: (epoch: (typeof epochs)[number]) => number | undefined): [number, number][] =>
-    epochs.map((epoch) => [epoch.epoch, of(epoch) ?? Number.NaN]);
-  return linePlot({
-    title: 'Fine-tuning',
-    description: 'Scores after every epoch on training and validation pictures.',
-    width: 560,
-    height: 260,
-    x: {
-      label: 'epoch',
-      format: 'd',
-      ticks: epochs.map(({ epoch }) => epoch).filter((epoch) => epoch % Math.ceil(epochs.length / 12) === 0),
-    },
-    y: { label: metricWords[metric], format: '.0%' },
-    series: [
-      { name: 'validation', points: [[0, training?.before ?? Number.NaN], ...curve(({ validation }) => validation)] },
-      { name: 'training', points: curve(({ accuracy }) => accuracy), dashed: true },
-    ],
-  });
-}

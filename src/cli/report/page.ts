@@ -1,10 +1,11 @@
 // The report as one HTML file that needs nothing else: no network, no scripts. Not here: what it finds (optimizing.ts) and plots (figures.ts).
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../format.js';
 import { mainScore, type OptimizeReport } from './data.js';
-import { accuracyPlot, additivityPlot, distortionMap, keptPlot, patchMap, trainingPlot } from './figures.js';
-import { pageStyle } from './style.js';
+import { accuracyPlot, additivityPlot, distortionMap, keptPlot, patchMap } from './figures.js';
+import { advice, figure, htmlPage, section } from './html.js';
 import { escapeText } from './svg.js';
 import { budgetTable, networkTable, table, windowTable } from './tables.js';
+import { trainingFigures } from './training.js';
 
 /** The page. Everything that comes from files or flags is escaped. */
 export async function writePage(report: OptimizeReport): Promise<string> {
@@ -18,25 +19,7 @@ export async function writePage(report: OptimizeReport): Promise<string> {
     provenance(report),
   ]);
   const title = `${report.name}: which comparisons to keep`;
-  return `<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
-<title>${escapeText(title)}</title>
-<style>${pageStyle}</style>
-</head>
-<body>
-<main>
-<h1>${escapeText(title)}</h1>
-<p class="advice">${escapeText(report.recommendation.sentence)}</p>
-${tiles(report)}
-${sections.join('\n')}
-</main>
-</body>
-</html>
-`;
+  return htmlPage(title, [advice(report.recommendation.sentence), tiles(report), ...sections].join('\n'));
 }
 
 /** The numbers of the budget asked for, in large. */
@@ -58,11 +41,6 @@ function tiles(report: OptimizeReport): string {
 }
 
 const seconds = (value: number | undefined): string => (value === undefined ? 'unknown' : formatSeconds(value));
-
-const section = (id: string, title: string, body: string): string =>
-  `<section id="${id}"><h2>${escapeText(title)}</h2>\n${body}\n</section>`;
-
-const figure = (svg: string, caption: string): string => `<figure>${svg}<figcaption>${escapeText(caption)}</figcaption></figure>`;
 
 async function budgets(report: OptimizeReport): Promise<string> {
   const { images, heldOut, metric } = report;
@@ -113,11 +91,10 @@ function windows(report: OptimizeReport): string {
   return section('windows', 'Comparison windows', chosen ? windowTable(report) : none);
 }
 
-async function training(report: OptimizeReport): Promise<string> {
-  const { training: run, rows } = report;
+async function training({ training: run, rows, metric }: OptimizeReport): Promise<string> {
   if (run === undefined) return section('training', 'Fine-tuning', '<p>The network was not trained: add <code>--finetune</code>.</p>');
-  const caption = `Budget ${rows[0]?.name ?? ''}: ${formatShare(run.before)} before, ${formatShare(run.after)} after epoch ${run.bestEpoch} of ${run.epochs.length}, on ${formatCount(run.images)} training pictures in ${formatSeconds(run.seconds)}. The validation pictures chose the epoch, which flatters the result a little.`;
-  return section('training', 'Fine-tuning', figure(await trainingPlot(report), caption));
+  const budget = `<p>Budget ${escapeText(rows[0]?.name ?? '')}.</p>`;
+  return section('training', 'Fine-tuning', budget + (await trainingFigures(run, metric)));
 }
 
 function provenance(report: OptimizeReport): string {
