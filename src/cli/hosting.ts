@@ -12,6 +12,7 @@ import type { ChannelLimits } from '../wire/limits.js';
 import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
 import { connect, type Listener, listen } from '../wire/websocket.node.js';
+import { collectRarely } from './collector.js';
 import type { CompiledModel } from './run-types.js';
 
 /** What happens at a party, for its log. */
@@ -97,6 +98,7 @@ function host(
   sizes: Partial<ChannelLimits>,
   serve: (link: Channel) => Promise<void>,
 ): Promise<Listener> {
+  collectRarely();
   return listen({
     host: name,
     port,

@@ -8,6 +8,7 @@ import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
 import { connect } from '../wire/websocket.node.js';
 import { answerCalls } from './calls.js';
+import { collectRarely } from './collector.js';
 import { hostProvider, hostServer } from './hosting.js';
 import { readModelFolder } from './model-folder.js';
 import { outcomeOf } from './run-traffic.js';
@@ -66,6 +67,7 @@ const calls = {
   },
   /** Opens a client's session; returns the seconds that took. */
   async client({ suite, serverUrl, providerUrl, network, ...settings }: ClientSettings): Promise<number> {
+    collectRarely();
     const { compute } = await begin(settings);
     const open = async (url: string, peer: 'server' | 'provider'): Promise<Channel> => {
       const channel = await connect(url);

@@ -12,6 +12,7 @@ import type { Channel } from '../wire/channel.js';
 import { linkSpeed } from '../wire/profiles.js';
 import { shape } from '../wire/shaper.js';
 import { connect } from '../wire/websocket.node.js';
+import { collectRarely } from './collector.js';
 import { openCompute } from './compute.js';
 import { channelLimits } from './hosting.js';
 import type { StoredModel } from './model-folder.js';
@@ -76,6 +77,7 @@ export interface RemoteOptions {
 
 /** Connects to a server and a provider that run elsewhere. */
 export async function openRemote(options: RemoteOptions, task: Task): Promise<PrivateSession> {
+  collectRarely();
   const { suite, ca, pinnedHash } = options;
   const compute = await openCompute(task, options.threads);
   const settings = { ...(ca === undefined ? {} : { tls: { ca } }), limits: channelLimits(options.waitSeconds) };
