@@ -52,21 +52,21 @@ interface Nested {
 function nested(context: StepContext, round: Round, index: number, input?: Words): Nested {
   let output: Words | undefined;
   const offset = index * roundStride;
-  return {
-    context: {
-      ...context,
-      ...roundEnvironment(context, round),
-      value: () => input!,
-      give: (_, words) => {
-        output = words;
-      },
-      send: (to, name, payload) => context.send(to, name + offset, payload),
-      receive: (from, name, bytes) => context.receive(from, name + offset, bytes),
-      draw: (peer, part, out) => context.draw(peer, part + offset, out),
-      cached: (key, make) => context.cached(`${index}/${key}`, make),
+  const within = (outer: StepContext): StepContext => ({
+    ...outer,
+    ...roundEnvironment(outer, round),
+    value: () => input!,
+    give: (_, words) => {
+      output = words;
     },
-    output: () => output!,
-  };
+    send: (to, name, payload) => outer.send(to, name + offset, payload),
+    receive: (from, name, bytes) => outer.receive(from, name + offset, bytes),
+    draw: (peer, part, out) => outer.draw(peer, part + offset, out),
+    cached: (key, make) => outer.cached(`${index}/${key}`, make),
+    branch: (after) => within(outer.branch(after)),
+  });
+  // After the rounds before, whose pieces have clocks of their own.
+  return { context: within(context.branch(true)), output: () => output! };
 }
 
 function messages(step: MaxPoolStep, environment: CostEnvironment): MessageSize[] {

@@ -31,6 +31,7 @@ import { type PatchLayout, patchLayout } from '../patches.js';
 import * as comparison from './comparison.js';
 import * as identity from './identity.js';
 import { type OpenSign, openSign } from './open-sign.js';
+import { inPieces } from './pieces.js';
 import { open, type Planes, readPlanes } from './planes.js';
 import {
   type ClientDraw,
@@ -298,10 +299,13 @@ function clientSigns(
   });
 }
 
-export const relu: Operation<ReluStep, ClientMaterial, ServerMaterial | undefined, void> = {
+/** A ReLU as a whole, however large. */
+export const wholeRelu: Operation<ReluStep, ClientMaterial, ServerMaterial | undefined> = {
   messages,
   rounds: (step, environment) => messages(step, environment).filter((m) => m.phase === 'online').length,
   client: { offline: clientOffline, online: clientOnline },
   server: { offline: serverOffline, online: serverOnline },
   provider: { offline: providerOffline },
 };
+
+export const relu = inPieces(wholeRelu);

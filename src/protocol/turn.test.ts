@@ -1,0 +1,60 @@
+// What pieces of a step rely on: one computes at a time, those that wait let others go on, and a failure ends all of them before it is told.
+import { describe, expect, it } from 'vitest';
+import { createTurn } from './turn.js';
+
+/** A message that arrives when `come` is called. */
+function message(): { readonly awaited: Promise<string>; come(text: string): void; lose(reason: Error): void } {
+  let come: (text: string) => void = () => undefined;
+  let lose: (reason: Error) => void = () => undefined;
+  const awaited = new Promise<string>((resolve, reject) => {
+    come = resolve;
+    lose = reject;
+  });
+  return { awaited, come, lose };
+}
+
+const later = () => new Promise((resolve) => setTimeout(resolve, 1));
+
+describe('a turn', () => {
+  it('lets one part compute at a time, and others while it waits', async () => {
+    const turn = createTurn();
+    const messages = [message(), message()];
+    const log: string[] = [];
+    let computing = 0;
+    const compute = async (what: string) => {
+      expect(computing++).toBe(0);
+      log.push(what);
+      await later();
+      computing--;
+    };
+    const ended = turn.all(
+      messages.map(({ awaited }, i) => async () => {
+        await compute(`${i} begins`);
+        log.push(await turn.whileWaiting(awaited));
+        await compute(`${i} ends`);
+      }),
+    );
+    messages[1]!.come('second');
+    setTimeout(() => messages[0]!.come('first'), 20);
+    await ended;
+    expect(log).toEqual(['0 begins', '1 begins', 'second', '1 ends', 'first', '0 ends']);
+  });
+
+  it('tells the first failure after every part has ended, those too that would wait for ever', async () => {
+    const turn = createTurn();
+    const [lost, never] = [message(), message()];
+    let open = 3;
+    const part = (awaited: Promise<string>) => async () => {
+      try {
+        await turn.whileWaiting(awaited);
+      } finally {
+        await later();
+        open--;
+      }
+    };
+    const ended = turn.all([part(never.awaited), part(lost.awaited), part(never.awaited)]);
+    lost.lose(new Error('the peer has left'));
+    await expect(ended).rejects.toThrow('the peer has left');
+    expect(open).toBe(0);
+  });
+});
