@@ -64,7 +64,7 @@ export function secondsMeter(
   const phases = (['offline', 'online'] as const).filter((phase) => isPaid(phase, paid));
   const costs = estimate(plain, suite);
   const busiest = new Map(phases.map((phase) => [phase, busiestLink(costs[phase].links, network)]));
-  const [, perElement, perByte] = reluRates(machine, phases);
+  const rates = new Map(phases.map((phase) => [phase, reluRates(machine, phase)]));
   return {
     whole(program) {
       const predicted = predictSeconds(program, suite, 1, network, machine);
@@ -73,18 +73,19 @@ export function secondsMeter(
     ofPatch(program, step, patch) {
       const messages = channelMessages(program, step, patch, suite);
       const sent = messages.reduce((sum, m) => sum + (busiest.get(m.phase) === m.link ? m.bytes / rateOf(network, m.link) : 0), 0);
-      const handled = messages.reduce((sum, m) => sum + m.bytes, 0);
+      const handled = messages.reduce((sum, m) => sum + m.bytes * (rates.get(m.phase)?.[2] ?? 0), 0);
       const [, height = 1, width = 1] = program.tensors[step.input]!.shape;
       const isDropped = patch[0] === 1 && patch[1] === 0;
       const elements = isDropped ? 0 : 2 * height * width;
-      return (sent + perByte * handled) / pictures + perElement * elements;
+      const perElement = phases.reduce((sum, phase) => sum + rates.get(phase)![1], 0);
+      return (sent + handled) / pictures + perElement * elements;
     },
   };
 }
 
-/** Rates of all parties' work on an activation together. */
-function reluRates({ work }: MachineRates, phases: readonly RunPhase[]): StepRates {
-  const all = phases.flatMap((phase) => (['client', 'server', 'provider'] as const).map((role) => work[`relu ${role} ${phase}`]));
+/** Rates of all parties' work on an activation together, in one phase. */
+function reluRates({ work }: MachineRates, phase: RunPhase): StepRates {
+  const all = (['client', 'server', 'provider'] as const).map((role) => work[`relu ${role} ${phase}`]);
   const sum = (i: 0 | 1 | 2 | 3): number => all.reduce((total, rates) => total + (rates?.[i] ?? 0), 0);
   return [sum(0), sum(1), sum(2), sum(3)];
 }

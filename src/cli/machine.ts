@@ -157,13 +157,13 @@ function workRates(program: Program, suiteName: string, timelines: Timelines, ba
     const environment = costEnvironment(program, batch);
     const ends = endFeatures(suite, environment);
     const inferences = batchOf.map((b, i) => [b, i + 1] as const).filter(([b, number]) => b === batch && isWarm(number));
-    const parts = [
-      ...program.steps.map((step) => ({ kind: step.kind, features: stepFeatures(step, suite, environment) })),
-      { kind: 'input' as const, features: ends.input },
-      { kind: 'output' as const, features: ends.output },
-    ];
     for (const role of ['client', 'server', 'provider'] as const) {
       for (const phase of ['offline', 'online'] as const) {
+        const parts = [
+          ...program.steps.map((step) => ({ kind: step.kind, features: stepFeatures(step, suite, environment, phase) })),
+          { kind: 'input' as const, features: ends.input },
+          { kind: 'output' as const, features: ends.output },
+        ];
         for (const [index, { kind, features }] of parts.entries()) {
           const times = inferences.map(([, number]) => workSeconds(timelines[role], phase, number, index));
           const key: WorkKey = `${kind} ${role} ${phase}`;

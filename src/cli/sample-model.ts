@@ -65,12 +65,15 @@ function createChain(input: Shape, ringBits: number) {
       const geometry = sameConv(inputs, channels, size, kernel);
       push([channels, size, size], (input, output, name) => ({ kind: 'linear', name, input, output, geometry, weights }));
     },
-    relu(patch: Patch): void {
+    relu(patch: Patch, roundTrips: 1 | 2 = 2): void {
       const patches = new Array<Patch>(last()[0]).fill(patch);
       // As calibration leaves them: 12 bits of fraction to drop in a ring of 32, as many fewer in smaller rings.
       const truncateBits = Math.max(1, Math.min(12, ringBits - 20));
       const window = { low: truncateBits, high: Math.min(truncateBits + 15, ringBits - 1) };
-      push(last(), (input, output, name) => ({ kind: 'relu', name, input, output, truncateBits, window, patches }));
+      const below = window.high - window.low - 1;
+      const comparison = { groups: [[below >> 1, below - (below >> 1)]], roundTrips };
+      const chosen = roundTrips === 1 ? { comparison } : {};
+      push(last(), (input, output, name) => ({ kind: 'relu', name, input, output, truncateBits, window, ...chosen, patches }));
     },
     maxpool(kernel: number): void {
       const [channels, size] = last();
@@ -113,6 +116,10 @@ export async function sampleModel(ringBits: number): Promise<StoredModel> {
   chain.relu([4, 4]);
   chain.linear(64, 3);
   chain.relu([1, 1]);
+  chain.linear(64, 1);
+  chain.relu([1, 1], 1);
+  chain.linear(64, 1);
+  chain.relu([2, 2], 1);
   chain.maxpool(3);
   chain.linear(64, 3);
   chain.relu([0, 1]);
@@ -121,7 +128,7 @@ export async function sampleModel(ringBits: number): Promise<StoredModel> {
   chain.average();
   for (let i = 0; i < 3; i++) {
     chain.linear(64, 1);
-    chain.relu([1, 1]);
+    chain.relu([1, 1], i === 1 ? 1 : 2);
   }
   chain.linear(10, 1);
   return storedProgram(

@@ -1,7 +1,7 @@
 // A protocol suite: the operations of one protocol, one for every kind of step, and its two ends. Suites are interchangeable.
 import { UsageError } from '../errors.js';
 import type { Words } from '../kernel/compute.js';
-import type { Program, Step } from '../model/program.js';
+import type { ComparisonChoice, Program, Step, Window } from '../model/program.js';
 import type { CostEnvironment, MessageSize, Operation, StepContext } from './operation.js';
 
 /** One operation for every kind of step. */
@@ -15,6 +15,8 @@ export interface Suite {
   readonly reusesWeights: boolean;
   /** The ring a model is compiled to for this suite where nobody says otherwise. */
   readonly defaultRingBits: number;
+  /** Ways to compare a window, where the suite has several (planning.ts chooses). */
+  comparisonWays?(window: Window): readonly ComparisonChoice[];
   /** How many bits of a ring values may use; the rest is headroom, where truncation could fail without it. */
   rangeBits(ringBits: number): number;
   /** Why this suite cannot run a program; undefined where it can. */

@@ -11,7 +11,7 @@ import { costEnvironment } from './estimate.js';
 import type { CostEnvironment, Link, MessageSize, Role, RunPhase } from './operation.js';
 import { operationOf, type Suite } from './suite.js';
 
-/** What the work of a step is reckoned from: 1, elements read and written, bytes of its messages in both phases, multiply-adds. */
+/** What the work of a step in a phase is reckoned from: 1, elements read and written, bytes of its messages in that phase, multiply-adds. */
 export type StepFeatures = readonly [one: number, elements: number, bytes: number, macs: number];
 
 /** Seconds for each of {@link StepFeatures}. */
@@ -30,9 +30,10 @@ export interface MachineRates {
 const bytesOf = (messages: readonly MessageSize[]): number => messages.reduce((sum, m) => sum + m.bytes, 0);
 
 /** Features of a step. */
-export function stepFeatures(step: Step, suite: Suite, environment: CostEnvironment): StepFeatures {
+export function stepFeatures(step: Step, suite: Suite, environment: CostEnvironment, phase: RunPhase): StepFeatures {
   const elements = [...stepInputs(step), step.output].reduce((sum, id) => sum + environment.elements(id), 0);
-  const bytes = bytesOf(operationOf(suite, step).messages(step, environment));
+  const messages = operationOf(suite, step).messages(step, environment);
+  const bytes = bytesOf(messages.filter((m) => m.phase === phase));
   return [1, elements, bytes, step.kind === 'linear' ? macsOf(step, environment) : 0];
 }
 
@@ -79,7 +80,7 @@ function tasksOf(program: Program, suite: Suite, batch: number, phase: RunPhase,
   const start = phase === 'offline' ? ['start'] : [];
   const steps = program.steps.map((step, index): Task => {
     const messages = inPhase(operationOf(suite, step).messages(step, environment));
-    const features = stepFeatures(step, suite, environment);
+    const features = stepFeatures(step, suite, environment, phase);
     return {
       name: `step ${index}`,
       after: [...new Set(stepInputs(step).map(makerOf))],

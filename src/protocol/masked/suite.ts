@@ -4,6 +4,7 @@ import * as ends from './ends.js';
 import { linear } from './linear.js';
 import { add, concat, resample, sumpool, view } from './local.js';
 import { maxpool } from './maxpool.js';
+import { allPlans, choiceOf } from './plan.js';
 import { product } from './product.js';
 import { relu } from './relu.js';
 import { truncate } from './truncate.js';
@@ -14,6 +15,7 @@ export const masked: Suite = {
   ends: ends as unknown as Suite['ends'],
   reusesWeights: true,
   defaultRingBits: 32,
+  comparisonWays: ({ low, high }) => allPlans(high - low).map(choiceOf),
   rangeBits: (ringBits) => ringBits,
   refuses: () => undefined,
 };
