@@ -36,6 +36,11 @@ function classAt(scores: ArrayLike<number>, pixel: number, area: number, classes
   return best;
 }
 
+/** The class of the greatest score at each of so many positions (1 of a vector of scores). */
+export function classes(scores: ArrayLike<number>, positions: number): Int32Array {
+  return Int32Array.from({ length: positions }, (_, p) => classAt(scores, p, positions, scores.length / positions));
+}
+
 /** Share of positions (1 of a vector of scores, `positions` of a map) where two networks' scores name the same class. */
 export function sharedLabels(a: ArrayLike<number>, b: ArrayLike<number>, positions: number): number {
   const classes = a.length / positions;

@@ -7,9 +7,27 @@ import type { LeftOut } from '../model/calibrate.js';
 import { decodeProgram, decodeWeights, encodeProgram, encodeWeights, programHash } from '../model/files.js';
 import { nodeCodec } from './codec.js';
 import { writeWhole } from './files.js';
+import type { RingChoice } from './ring.js';
 import type { CompiledModel } from './run-types.js';
 
 const range = v.object({ min: v.number(), max: v.number() });
+const ringChoice = v.object({
+  target: v.number(),
+  images: v.number(),
+  trials: v.array(v.object({ ringBits: v.number(), agreement: v.number(), images: v.number(), refused: v.optional(v.string()) })),
+});
+const phaseSeconds = v.object({ offline: v.number(), online: v.number() });
+const planSummary = v.object({
+  network: v.string(),
+  aim: v.picklist(['all', 'online']),
+  seconds: phaseSeconds,
+  fewestBytes: phaseSeconds,
+  layers: v.array(v.object({ name: v.string(), roundTrips: v.number(), digits: v.array(v.array(v.number())) })),
+});
+
+/** How the comparisons of a program were chosen for a network: seconds predicted with them, and with those of fewest bytes. */
+export type PlanSummary = v.InferOutput<typeof planSummary>;
+
 const modelFileSchema = v.object({
   schema: v.literal('tessera/model@1'),
   name: v.string(),
@@ -30,6 +48,8 @@ const modelFileSchema = v.object({
   comparisons: v.number(),
   clipped: v.number(),
   leftOut: v.optional(v.array(v.object({ picture: v.number(), layer: v.string(), times: v.number() }))),
+  ring: v.optional(ringChoice),
+  plan: v.optional(planSummary),
   calibratedOn: v.object({ source: v.string(), images: v.number(), extraMarginBits: v.number() }),
 });
 
@@ -44,6 +64,9 @@ export interface CompiledSummary {
   readonly clipped: number;
   /** Calibration pictures, by their place, whose values would have spoilt the scales of all others. */
   readonly leftOut?: readonly LeftOut[] | undefined;
+  /** How `--ring auto` chose. */
+  readonly ring?: RingChoice | undefined;
+  readonly plan?: PlanSummary | undefined;
   readonly calibratedOn: { readonly source: string; readonly images: number; readonly extraMarginBits: number };
 }
 

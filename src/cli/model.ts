@@ -25,10 +25,12 @@ import { simulate } from '../model/simulate.js';
 import { roundingDecides } from '../model/simulate-relu.js';
 import { suites } from '../party/session.js';
 import { decodeFixed, encodeFixed } from '../ring/fixed.js';
+import { classes, rowOf } from './answers.js';
 import { recallModel, rememberModel } from './cache.js';
 import { type CompiledSummary, isModelFolder, readModelFolder, type StoredModel } from './model-folder.js';
 import type { ModelOptions } from './options.js';
 import { checkShape, type Pictures } from './pictures.js';
+import { chooseRing, mostTrials, picturesToJudge } from './ring.js';
 import { activated } from './run-report.js';
 import type { CompiledModel, ModelDescription } from './run-types.js';
 import { type LoadedSpec, readSpec } from './spec.js';
@@ -167,7 +169,7 @@ export async function openModel(
         onnx.fullHash(),
         graph.input.shape,
         spec?.hash,
-        ringOf(options, spec),
+        options.ring === 'auto' ? ['auto', options.agreement, options.suite] : ringOf(options.ring, options.suite, spec),
         options.truncateEvery,
         calibrationHash,
         extraMarginBits,
@@ -175,12 +177,12 @@ export async function openModel(
     )
     .digest('hex');
   const known = options.cache ? await recallModel(key) : undefined;
-  const made = known ?? (await compileAnew(graph, calibration, options, task, compute, spec));
+  const running = spec === undefined ? graph : applyPatches(simplify(graph), spec.patches);
+  const made = known ?? (await compileAnew(graph, running, calibration, options, task, compute, spec));
   if (options.cache && known === undefined) await rememberModel(key, made);
   noteLeftOut(made.summary.leftOut ?? [], task);
   const calibratedOn = { source: calibration.source, images: count, extraMarginBits };
   const compiled = { ...made.compiled, description: describeModel(source, pictures) };
-  const running = spec === undefined ? graph : applyPatches(simplify(graph), spec.patches);
   return withPlaintext(compute, { compiled, summary: { ...made.summary, calibratedOn } }, running);
 }
 
@@ -188,7 +190,11 @@ export async function openModel(
  * The ring to compile to, and how much of it values may use: where the call names none, what the spec asks for, but no less than what the suite
  * prefers (32 bits, all of them, where no suite is named that this version knows).
  */
-function ringOf({ ring, suite: name }: ModelOptions, spec?: LoadedSpec): { readonly ringBits: number; readonly rangeBits: number } {
+function ringOf(
+  ring: number | undefined,
+  name: string | undefined,
+  spec: LoadedSpec | undefined,
+): { readonly ringBits: number; readonly rangeBits: number } {
   const suite = suites[name ?? 'masked'];
   const ringBits = ring ?? Math.max(suite?.defaultRingBits ?? 32, spec?.ringBits ?? 0);
   return { ringBits, rangeBits: suite?.rangeBits(ringBits) ?? ringBits };
@@ -204,7 +210,52 @@ function noteLeftOut(leftOut: readonly LeftOut[], task: Task): void {
   task.output.note(`calibration: left out ${which}, with values ${much} (layer ${first.layer}); answers for such pictures are wrong`);
 }
 
+/** Compiles in the ring asked for, or in the narrowest that does. `running` is the graph under its spec. */
 async function compileAnew(
+  graph: Graph,
+  running: Graph,
+  calibration: ChosenCalibration,
+  options: ModelOptions,
+  task: Task,
+  compute: Compute,
+  spec: LoadedSpec | undefined,
+): Promise<StoredModel> {
+  const { ring, agreement: target = 0.99, suite = 'masked' } = options;
+  if (ring !== 'auto') return compileIn(ring, graph, calibration, options, task, compute, spec);
+  const { images, count } = calibration;
+  const size = images.length / count;
+  const floats = new Map<number, Int32Array>();
+  const compile = (ringBits: number) => compileIn(ringBits, graph, calibration, options, task, compute, spec);
+  const progress = task.output.progress('trying rings', mostTrials);
+  let tried = 0;
+  const { model, choice } = await chooseRing({
+    target,
+    suite,
+    images: picturesToJudge(graph, count),
+    compile,
+    labels: async (model, start, number) => {
+      task.signal.throwIfAborted();
+      const some = images.subarray(start * size, (start + number) * size);
+      const float = floats.get(start) ?? labelsOf(graph, await forward(compute, running, some, number), number);
+      floats.set(start, float);
+      const { logits } = await withPlaintext(compute, model, undefined).fixedPoint(some, number);
+      return { float, fixed: labelsOf(graph, logits, number) };
+    },
+    trying: (ringBits) => progress.update(tried++, `${ringBits} bits`),
+  });
+  progress.end();
+  return { ...model, summary: { ...model.summary, ring: choice } };
+}
+
+/** The class of every picture, or of every position of its map. */
+function labelsOf({ nodes, output }: Graph, scores: Float32Array, count: number): Int32Array {
+  const [, height = 1, width = 1] = nodes.find((node) => node.output === output)?.shape ?? [];
+  const rows = Array.from({ length: count }, (_, i) => classes(rowOf(scores, i, count), height * width));
+  return Int32Array.from(rows.flatMap((row) => [...row]));
+}
+
+async function compileIn(
+  ring: number | undefined,
   graph: Graph,
   { images, count, extraMarginBits, source }: ChosenCalibration,
   options: ModelOptions,
@@ -214,7 +265,7 @@ async function compileAnew(
 ): Promise<StoredModel> {
   const progress = task.output.progress('compiling', 1);
   const settings = {
-    ...ringOf(options, spec),
+    ...ringOf(ring, options.suite, spec),
     ...(options.truncateEvery && { truncateEvery: options.truncateEvery }),
     ...(spec === undefined ? {} : { spec: spec.patches, windows: spec.windows }),
   };

@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander';
 import { UsageError } from '../errors.js';
 import { suites } from '../party/session.js';
 import { defaultLimits } from '../wire/limits.js';
+import { parseNetwork } from '../wire/profiles.js';
 
 /** Values of the flags every command takes. */
 export interface CommonOptions {
@@ -19,8 +20,10 @@ export interface ModelOptions extends CommonOptions {
   readonly calibrate?: string;
   readonly preprocess?: string;
   readonly spec?: string;
-  /** Bits of the ring; by default those the suite prefers. */
-  readonly ring?: number;
+  /** Bits of the ring, or the fewest that reach `agreement`; by default those the suite prefers. */
+  readonly ring?: number | 'auto';
+  /** Share of calibration pictures for which `auto` has to give float's label. */
+  readonly agreement?: number;
   readonly suite?: string;
   /** Linear layers a value comes through between two truncations. */
   readonly truncateEvery?: number;
@@ -39,6 +42,13 @@ export function wholeNumber(least: number, most = Number.MAX_SAFE_INTEGER): (tex
     }
     return value;
   };
+}
+
+/** Reads a share above 0 and up to 1, or a percentage. */
+export function share(text: string): number {
+  const value = text.trim().endsWith('%') ? Number(text.trim().slice(0, -1)) / 100 : Number(text);
+  if (text.trim() === '' || !(value > 0 && value <= 1)) throw new InvalidArgumentError('It has to be a share like 0.99, or 99%.');
+  return value;
 }
 
 /** Reads a number of seconds above zero. */
@@ -109,17 +119,39 @@ function namedSuite({ suite, linear, truncation }: { suite: string; linear?: str
   });
 }
 
+/** Adds --plan, and with `network` the flag that says for which network: comparisons are chosen for it (planning.ts). */
+export function withPlan(command: Command, { network = true } = {}): Command {
+  if (network)
+    command.addOption(
+      new Option('--network <profile>', 'a named network (lan, wan, home, …) or RATE,RTT to choose the plan for').argParser(parseNetwork),
+    );
+  return command.addOption(
+    new Option(
+      '--plan <aim>',
+      'what comparisons are chosen for where an ONNX file is compiled and --network given: the least time in all, online, or the fewest bytes',
+    )
+      .choices(['all', 'online', 'bytes'])
+      .default('all'),
+  );
+}
+
 /** Adds the flags that say how an ONNX file is compiled; without --spec for a command that makes one. */
 export function withCompilation(command: Command, { spec = true } = {}): Command {
   command.option('--calibrate <path>', 'pictures that set the fixed-point scales; best not those that are evaluated');
   if (spec) command.option('--spec <file>', 'block-ReLU spec to compile with');
+  const bits = wholeNumber(16, 64);
+  const ring = new Option(
+    '--ring <bits>',
+    `bits of the ring, 16 to 64${spec ? ', or auto' : ''} (default: what the spec asks for, at least 32, or 64 where --suite is a securenn one)`,
+  );
+  command.addOption(ring.argParser((text: string) => (spec && text === 'auto' ? text : bits(text))));
+  if (spec)
+    command.addOption(
+      new Option('--agreement <share>', 'with --ring auto: the narrowest ring that gives float’s label for so many calibration pictures')
+        .argParser(share)
+        .default(0.99),
+    );
   return command
-    .addOption(
-      new Option(
-        '--ring <bits>',
-        'bits of the ring, 16 to 64 (default: what the spec asks for, at least 32, or 64 where --suite is a securenn one)',
-      ).argParser(wholeNumber(16, 64)),
-    )
     .addOption(new Option('--truncate-every <n>', 'truncate only after n linear layers (with --ring 64)').argParser(wholeNumber(1, 3)))
     .addOption(new Option('--seed <n>', 'seed of generated calibration pictures').argParser(wholeNumber(0, 2 ** 32 - 1)).default(1))
     .option('--no-cache', 'compile anew, and keep nothing');

@@ -69,6 +69,13 @@ export const namedNetworks: readonly (readonly [name: string, network: NamedNetw
   networkProfiles as Record<string, NamedNetwork | undefined>,
 ).flatMap(([name, network]) => (network === undefined ? [] : [[name, network] as const]));
 
+/** A network's name, or its rate and round trip as {@link parseNetwork} reads them. */
+export function networkName(network: NetworkProfile): string {
+  const { bytesPerSecond, roundTripSeconds } = network;
+  const found = namedNetworks.find(([, named]) => named === network);
+  return found?.[0] ?? `${bytesPerSecond}B/s,${roundTripSeconds}s`;
+}
+
 /** Speed of what `from` sends to `to`. */
 export function linkSpeed(network: NetworkProfile, from: Host, to: Host): LinkSpeed {
   if (from !== 'client' && to !== 'client') return network.between ?? network;

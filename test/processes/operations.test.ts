@@ -4,9 +4,11 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Compute } from '../../src/kernel/compute.js';
 import { createNodeCompute } from '../../src/kernel/pool.node.js';
 import type { LayerPatches } from '../../src/model/passes/lower.js';
+import type { Program } from '../../src/model/program.js';
 import { suites } from '../../src/party/session.js';
 import { linkBytes } from '../../src/party/traffic.js';
 import { estimate } from '../../src/protocol/estimate.js';
+import { withComparisons } from '../../src/protocol/planning.js';
 import { floats, network, node } from '../networks.js';
 import { type Bench, built, expected, kinds, openBench, openClient, type Prepared, prepare, tolerance } from './parties.js';
 
@@ -25,6 +27,18 @@ interface Case {
   readonly has: readonly string[];
   readonly onnx: Uint8Array;
   readonly spec?: LayerPatches;
+}
+
+/** The program with every comparison in one round trip whose window is narrow enough. */
+function inOneRoundTrip(program: Program): Program {
+  const { comparisonWays } = suites.masked!;
+  const entries = program.steps.flatMap((step, index) => {
+    if (step.kind !== 'relu' && step.kind !== 'maxpool') return [];
+    const way = comparisonWays!(step.window).find(({ roundTrips }) => roundTrips === 1);
+    return way === undefined ? [] : [[index, way] as const];
+  });
+  expect(entries.length).toBeGreaterThan(0);
+  return withComparisons(program, new Map(entries));
 }
 
 const shape = [2, 7, 6];
@@ -212,17 +226,17 @@ describe.skipIf(!built)('secure operations in three processes (after npm run bui
   });
 
   const own = Object.entries(suites).map(([suite, { defaultRingBits }]) => ({ suite, ringBits: defaultRingBits }));
-  const all = [...own, { suite: 'masked', ringBits: 40 }].flatMap((each) => cases.map((other) => ({ ...each, ...other })));
+  const all = [...own, { suite: 'masked', ringBits: 40 }].flatMap((each) => cases.map((other) => ({ ...each, ...other, trips: 'two' })));
   // The variants of securenn differ in linear layers and truncation alone.
   const tried = all.filter(({ suite, name }) => suite === 'masked' || suite === 'securenn' || name.startsWith('truncation'));
-  it.each(tried)(
-    '$suite mod 2^$ringBits, $name: the simulation within a unit per truncation, and every byte the estimate says',
-    async ({ suite, ringBits, name, has, onnx, spec }) => {
+  const comparing = cases.filter(({ has }) => has.some((kind) => kind === 'relu' || kind === 'maxpool'));
+  it.each([...tried, ...comparing.map((other) => ({ suite: 'masked', ringBits: 24, ...other, trips: 'one' }))])(
+    '$suite mod 2^$ringBits, $name, $trips: the simulation within a unit per truncation, and every byte the estimate says',
+    async ({ suite, ringBits, name, has, onnx, spec, trips }) => {
       const { rangeBits } = suites[suite]!;
-      const model = await prepare(compute, join(bench.folder, `${suite}-${ringBits}-${name.slice(0, 12)}`), onnx, spec, {
-        ringBits,
-        rangeBits: rangeBits(ringBits),
-      });
+      const folder = join(bench.folder, `${suite}-${ringBits}-${trips}-${name.slice(0, 12)}`);
+      const ring = { ringBits, rangeBits: rangeBits(ringBits) };
+      const model = await prepare(compute, folder, onnx, spec, ring, trips === 'one' ? inOneRoundTrip : undefined);
       expect(kinds(model.program)).toEqual(expect.arrayContaining([...has]));
       const server = await bench.listening(['server', model.folder, '--provider', provider]);
       const client = await openClient(compute, { server: server.url, provider }, { suite });

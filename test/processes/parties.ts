@@ -115,16 +115,14 @@ export async function prepare(
   onnx: Uint8Array,
   spec?: LayerPatches,
   ring: Pick<CompileOptions, 'ringBits' | 'rangeBits'> = {},
+  plan: (program: Program) => Program = (program) => program,
 ): Promise<Prepared> {
   const graph = readGraph(onnx);
   const size = graph.input.shape.reduce((a, b) => a * b, 1);
   const images = (count: number, seed = 1) => values(count * size, seed);
-  const compiled = await compileGraph(
-    compute,
-    graph,
-    { images: images(32, 7), count: 32, marginBits: 1 },
-    { ...ring, ...(spec ? { spec } : {}) },
-  );
+  const calibration = { images: images(32, 7), count: 32, marginBits: 1 };
+  const made = await compileGraph(compute, graph, calibration, { ...ring, ...(spec ? { spec } : {}) });
+  const compiled = { ...made, program: plan(made.program) };
   const hash = await programHash(compiled.program);
   const { drelus, comparisons, clipped, fractionBits } = compiled.report;
   const calibratedOn = { source: 'noise', images: 32, extraMarginBits: 1 };

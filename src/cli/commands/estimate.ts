@@ -8,24 +8,26 @@ import { estimateSuite, type SuiteEstimate } from '../estimating.js';
 import { formatBytes, formatSeconds, formatTable } from '../format.js';
 import { openMachine } from '../machine.js';
 import { findModel, openModel } from '../model.js';
-import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures } from '../options.js';
+import type { CompiledSummary } from '../model-folder.js';
+import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures, withPlan } from '../options.js';
 import { openPictures } from '../pictures.js';
+import { describePlan, type PlanOptions, planModel } from '../planning.js';
 import { perform } from '../task.js';
 
 export function estimateCommand(): Command {
   const example = 'tessera estimate models/cifar10-resnet20.onnx';
-  return withCompilation(
-    withPictures(createCommand('estimate', 'Predict every byte of every link and the seconds, before any run.', example)),
-  )
+  const command = createCommand('estimate', 'Predict every byte of every link and the seconds, before any run.', example);
+  return withPlan(withCompilation(withPictures(command)))
     .argument('<model>', 'ONNX file or compiled model')
     .addOption(new Option('--suite <name>', 'that suite alone').choices(Object.keys(suites)))
     .addOption(new Option('--batch <n>', 'pictures that share their messages').argParser(wholeNumber(1)).default(1))
-    .action((path: string, options: ModelOptions & { readonly batch: number; readonly suite?: string }) =>
+    .action((path: string, options: ModelOptions & PlanOptions & { readonly batch: number; readonly suite?: string }) =>
       perform(options, async (task) => {
         const source = await findModel(path, options);
         const pictures = options.data === undefined ? undefined : await openPictures([], options, task.output, source.description);
         const compute = await openCompute(task, options.threads);
-        const { compiled, summary } = await openModel(source, options, task, compute, pictures);
+        const opened = await openModel(source, options, task, compute, pictures);
+        const { compiled, summary } = await planModel(opened, options, source.stored !== undefined, task);
         const costs: [string, SuiteEstimate][] = [];
         for (const [name, suite] of Object.entries(suites)) {
           if ((options.suite ?? name) !== name) continue;
@@ -35,11 +37,14 @@ export function estimateCommand(): Command {
           const machine = await openMachine({ suite: name, threads: options.threads, ringBits: compiled.program.ringBits }, task);
           costs.push([name, estimateSuite(compiled.program, name, options.batch, machine)]);
         }
-        const report = { suites: Object.fromEntries(costs), batch: options.batch, calibratedOn: summary.calibratedOn };
-        task.output.result(report, () => costs.map(([name, cost]) => describe(name, cost)).join('\n\n'));
+        const report = { suites: Object.fromEntries(costs), batch: options.batch, ...planOf(summary), calibratedOn: summary.calibratedOn };
+        const plan = summary.plan === undefined ? [] : [describePlan(summary.plan)];
+        task.output.result(report, () => [...plan, ...costs.map(([name, cost]) => describe(name, cost))].join('\n\n'));
       }),
     );
 }
+
+const planOf = ({ plan }: CompiledSummary): Pick<CompiledSummary, 'plan'> => (plan === undefined ? {} : { plan });
 
 function describe(name: string, { offline, online, seconds }: SuiteEstimate): string {
   const links = [...new Set([...Object.keys(offline.links), ...Object.keys(online.links)])].sort() as (keyof PhaseCost['links'])[];

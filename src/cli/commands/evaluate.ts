@@ -7,6 +7,7 @@ import { formatCount, formatSeconds, formatShare } from '../format.js';
 import { findModel, type OpenModel, openModel } from '../model.js';
 import { createCommand, withCompilation, withPictures } from '../options.js';
 import { openPictures, type Pictures } from '../pictures.js';
+import { planModel } from '../planning.js';
 import { eachAnswer } from '../private-run.js';
 import { activated } from '../run-report.js';
 import { checkLabelled, createScores, type Score } from '../scores.js';
@@ -36,7 +37,9 @@ export function evaluateCommand(): Command {
       perform(options, async (task) => {
         const source = await findModel(path, options);
         const pictures = await openPictures([], options, task.output, source.description);
-        const model = await openModel(source, options, task, await openCompute(task, options.threads), pictures);
+        const opened = await openModel(source, options, task, await openCompute(task, options.threads), pictures);
+        const secure = options.precision === 'secure';
+        const model = secure ? await planModel(opened, options, source.stored !== undefined, task) : opened;
         const evaluation = await evaluate(model, pictures, options, task);
         const about = { precision: options.precision, plaintext: model.plaintextKind, calibratedOn: model.summary.calibratedOn };
         task.output.result({ ...evaluation, ...about }, () => describe(evaluation, options.precision));

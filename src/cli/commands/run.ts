@@ -6,8 +6,9 @@ import { type NetworkProfile, parseNetwork } from '../../wire/profiles.js';
 import { openCompute } from '../compute.js';
 import { writeWhole } from '../files.js';
 import { findModel, openModel } from '../model.js';
-import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures, withSuite } from '../options.js';
+import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures, withPlan, withSuite } from '../options.js';
 import { openPictures } from '../pictures.js';
+import { describePlan, type PlanOptions, planModel } from '../planning.js';
 import { type LocalPace, runDry, runPrivately } from '../private-run.js';
 import { formatDry, formatRun } from '../run-report.js';
 import { perform, type Task } from '../task.js';
@@ -17,6 +18,7 @@ export interface PartyOptions extends ModelOptions {
   readonly suite: string;
   readonly parties: 'memory' | 'processes';
   readonly network?: NetworkProfile;
+  readonly plan: PlanOptions['plan'];
   readonly batch: number;
 }
 
@@ -44,7 +46,7 @@ export function runCommand(): Command {
 export function withParties(command: Command, { infinite = false } = {}): Command {
   const network = `a named network (lan, wan, home, …) or RATE,RTT to slow the links down to${infinite ? '; infinite: no sockets' : ''}`;
   const parse = (text: string) => (infinite && text === 'infinite' ? text : parseNetwork(text));
-  return withSuite(command)
+  return withPlan(withSuite(command), { network: false })
     .addOption(
       new Option('--parties <where>', 'in one process or in three with real sockets').choices(['memory', 'processes']).default('memory'),
     )
@@ -57,7 +59,9 @@ async function runPictures(task: Task, path: string, images: readonly string[], 
   const source = await findModel(path, options);
   const named = images.length > 0 || options.data !== undefined || !options.dry;
   const pictures = named ? await openPictures(images, options, task.output, source.description) : undefined;
-  const model = await openModel(source, options, task, await openCompute(task, options.threads), pictures);
+  const opened = await openModel(source, options, task, await openCompute(task, options.threads), pictures);
+  const model = await planModel(opened, options, source.stored !== undefined, task);
+  if (model.summary.plan !== undefined && model !== opened) task.output.note(describePlan(model.summary.plan));
   const about = { suite: options.suite, parties: local.parties, batch: options.batch, calibratedOn: model.summary.calibratedOn };
   if (options.dry || pictures === undefined) {
     const report = await runDry(task, model, pictures?.dataset.count ?? options.batch, local);

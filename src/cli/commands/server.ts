@@ -3,19 +3,20 @@ import type { Command } from 'commander';
 import { openCompute } from '../compute.js';
 import { explain, hostServer, parseListenAddress, readPem, readTls } from '../hosting.js';
 import { findModel, openModel } from '../model.js';
-import { createCommand, type ModelOptions, withCompilation } from '../options.js';
+import { createCommand, type ModelOptions, withCompilation, withPlan } from '../options.js';
 import { openPictures } from '../pictures.js';
+import { type PlanOptions, planModel } from '../planning.js';
 import { perform, untilInterrupted } from '../task.js';
 import { type ListenOptions, limitsOf, withListening } from './provider.js';
 
-interface ServerOptions extends ListenOptions, ModelOptions {
+interface ServerOptions extends ListenOptions, ModelOptions, Pick<PlanOptions, 'network' | 'plan'> {
   readonly provider: string;
   readonly ca?: string;
 }
 
 export function serverCommand(): Command {
   const example = 'tessera server net --listen 0.0.0.0:7001 --provider ws://helper.example:7002';
-  return withCompilation(withListening(createCommand('server', 'Serve a model to clients who keep their pictures.', example)))
+  return withPlan(withCompilation(withListening(createCommand('server', 'Serve a model to clients who keep their pictures.', example))))
     .argument('<model>', 'compiled model, or ONNX file')
     .requiredOption('--provider <url>', 'where the helper party listens: ws://… or wss://…')
     .option('--ca <file>', 'certificate (PEM) to trust at the provider')
@@ -29,7 +30,8 @@ export function serverCommand(): Command {
           options.calibrate === undefined || source.onnx === undefined
             ? undefined
             : await openPictures([options.calibrate], {}, output, source.description);
-        const { compiled } = await openModel(source, options, task, compute, pictures, 'calibrate');
+        const opened = await openModel(source, options, task, compute, pictures, 'calibrate');
+        const { compiled } = await planModel(opened, options, source.stored !== undefined, task);
         const listener = await hostServer({
           compute,
           ...address,
