@@ -49,7 +49,8 @@ export function answerCalls(calls: Calls): void {
   if (!process.connected) process.exit();
   process.on('SIGINT', () => {});
   process.on('message', async ({ id, name, argument }: Call) => {
-    const reply = (answer: Reply) => process.connected && process.send?.(answer);
+    // A command that is gone needs no answer: this process ends with it.
+    const reply = (answer: Reply) => process.connected && process.send?.(answer, undefined, undefined, () => {});
     try {
       reply({ id, value: await calls[name]!(argument) });
     } catch (error) {

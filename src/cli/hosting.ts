@@ -3,6 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { DataError, TesseraError, UsageError } from '../errors.js';
 import type { Compute } from '../kernel/compute.js';
 import { providerLimits, serverLimits } from '../party/limits.js';
+import { fileStores } from '../party/material.node.js';
 import { createProvider } from '../party/provider.js';
 import { createServer, loadModel } from '../party/server.js';
 import type { InferenceReport } from '../party/session.js';
@@ -72,7 +73,7 @@ export async function hostServer(options: ServerHostOptions): Promise<Listener> 
     return shaped;
   };
   const own = { ...recording(options.recorder), ...sessionLimits(options), ...reporting(options.events) };
-  const server = createServer({ compute, model: served, connectProvider, ...own });
+  const server = createServer({ compute, model: served, connectProvider, openStore: fileStores(), ...own });
   return host(options, serverLimits(model.program, options.maxBatch), (link) =>
     server.serve(network === undefined ? link : shape(link, linkSpeed(network, 'server', 'client'))),
   );

@@ -9,7 +9,7 @@ import { shape } from '../wire/shaper.js';
 import { connect } from '../wire/websocket.node.js';
 import { answerCalls } from './calls.js';
 import { collectRarely } from './collector.js';
-import { hostProvider, hostServer } from './hosting.js';
+import { channelLimits, hostProvider, hostServer } from './hosting.js';
 import { readModelFolder } from './model-folder.js';
 import { outcomeOf } from './run-traffic.js';
 import type { Outcome } from './run-types.js';
@@ -35,6 +35,9 @@ export interface ClientSettings extends PartySettings {
   readonly providerUrl: string;
 }
 
+/** The parties share this machine's processors: a large layer may take one of them minutes, and that one has died is seen without waiting. */
+const waitSeconds = 600;
+
 const traffic = ({ sent, received, framingBytes }: Traffic): Traffic => ({ sent, received, framingBytes });
 
 let recorder: Recorder | undefined;
@@ -54,11 +57,11 @@ async function begin({ threads, network, timelines, dry }: PartySettings) {
 const calls = {
   /** Starts a provider; returns where it listens. */
   async provider(settings: PartySettings): Promise<string> {
-    return (await hostProvider({ ...(await begin(settings)), host: '127.0.0.1', port: 0 })).url;
+    return (await hostProvider({ ...(await begin(settings)), host: '127.0.0.1', port: 0, waitSeconds })).url;
   },
   /** Starts a model owner; returns where it listens. */
   async server({ model, providerUrl, ...settings }: ServerSettings): Promise<string> {
-    const common = { ...(await begin(settings)), host: '127.0.0.1', port: 0, providerUrl };
+    const common = { ...(await begin(settings)), host: '127.0.0.1', port: 0, providerUrl, waitSeconds };
     const { compiled } = await readModelFolder(model);
     const onProviderLink = (link: Channel): void => {
       providerLink = link;
@@ -70,7 +73,7 @@ const calls = {
     collectRarely();
     const { compute } = await begin(settings);
     const open = async (url: string, peer: 'server' | 'provider'): Promise<Channel> => {
-      const channel = await connect(url);
+      const channel = await connect(url, { limits: channelLimits(waitSeconds) });
       return network === undefined ? channel : shape(channel, linkSpeed(network, 'client', peer));
     };
     const links = { server: await open(serverUrl, 'server'), provider: await open(providerUrl, 'provider') };

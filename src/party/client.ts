@@ -36,6 +36,8 @@ export interface ClientOptions {
   readonly provider: Channel;
   /** Hash the program must have; PeerError when the server offers another. */
   readonly pinnedHash?: string;
+  /** Bytes of material that are kept ready in memory; what is beyond is drawn anew when its step comes. Default 256 MiB. */
+  readonly readyBytes?: number;
   /** Where to write down what this party does when. */
   readonly recorder?: Recorder;
 }
@@ -85,7 +87,7 @@ export async function openClientSession(options: ClientOptions): Promise<ClientS
   }
 }
 
-async function greet({ compute, server, provider, suite: suiteName = 'masked', pinnedHash, recorder }: ClientOptions) {
+async function greet({ compute, server, provider, suite: suiteName = 'masked', pinnedHash, recorder, readyBytes }: ClientOptions) {
   const { setupNames, protocolVersion: version } = setup;
   const suite = suites[suiteName];
   if (!suite)
@@ -125,7 +127,7 @@ async function greet({ compute, server, provider, suite: suiteName = 'masked', p
         setup.receiveSetup(server, setupNames.difference, differenceBytes(step, program.ringBits), position),
       )
     : undefined;
-  const party = partyState('client', suite, program, compute, { server, provider }, streams, weights, recorder);
+  const party = partyState('client', suite, program, compute, { server, provider }, streams, weights, { recorder, readyBytes });
   return { party, weights, hash, info: welcome.info };
 }
 

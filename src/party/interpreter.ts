@@ -9,6 +9,7 @@ import { createScope, type InferenceScope, type StepScope } from '../protocol/sc
 import { operationOf, type Suite } from '../protocol/suite.js';
 import type { Streams } from '../random/streams.js';
 import type { Channel } from '../wire/channel.js';
+import { createPutAside, type MaterialRoom } from './material.js';
 import { type Recorder, timelineNow } from './timeline.js';
 
 /** What a party brings to every inference of a session. */
@@ -20,6 +21,8 @@ export interface PartyState {
   readonly channels: Partial<Record<Role, Channel>>;
   readonly streams: Partial<Record<Role, Streams>>;
   weights(index: number): LinearWeights;
+  /** Where material goes until it is used. */
+  readonly room: MaterialRoom;
   /** Heap data derived from the program, by step, batch and purpose. */
   readonly cache: Map<string, unknown>;
   /** Where to write down what is done when. */
@@ -75,24 +78,32 @@ export function openInference(party: PartyState, number: number, batch: number):
     return scope;
   };
   const contextOf = (step: number, phase: RunPhase, depth: number, waitSeconds?: number) =>
-    stepContext(party, environment, scopeOf(step), values[phase], { number, step, phase, depth, rounds, waitSeconds });
+    stepContext(
+      party,
+      environment,
+      { memory: scopeOf(step), values: values[phase], keep: (bytes) => aside.reserve(step, bytes) },
+      { number, step, phase, depth, rounds, waitSeconds },
+    );
+  const aside = createPutAside(party.room, party.role, (step) => contextOf(step, 'offline', 0).context);
 
   const visit = async (step: Step, index: number, phase: RunPhase, depth: number): Promise<number> => {
     const { context, clock } = contextOf(index, phase, depth);
     const start = party.recorder && timelineNow();
-    const operation = operationOf(party.suite, step)[party.role];
+    const whole = operationOf(party.suite, step);
+    const operation = whole[party.role];
     if (phase === 'offline') {
-      materials.set(index, await operation.offline(context, step));
+      if (!(await aside.takes(index, step, whole, context))) materials.set(index, await operation.offline(context, step));
       // A peer that reads slowly holds this party back, instead of filling its memory with a whole offline phase.
       await drained(party, number, index);
     } else {
-      await operation.online?.(context, step, materials.get(index));
+      await operation.online?.(context, step, (await aside.material(index)) ?? materials.get(index));
       materials.delete(index);
     }
     for (const id of stepInputs(step)) release(values[phase], memory, id);
     if (phase === 'online' || operation.online === undefined) {
       scopes.get(index)?.end();
       scopes.delete(index);
+      aside.over(index);
     }
     if (start !== undefined) party.recorder?.span({ kind: 'step', phase, inference: number, step: index, start, end: timelineNow() });
     return clock();
@@ -119,11 +130,13 @@ export function openInference(party: PartyState, number: number, batch: number):
       if (error !== undefined) {
         for (const channel of Object.values(party.channels)) channel.close(error instanceof PeerError ? error.message : 'the party failed');
         await Promise.allSettled(running);
+        await aside.settled();
         throw error;
       }
       return clocks.get(program.output)!;
     },
     finish() {
+      aside.end();
       memory.end();
       for (const streams of Object.values(party.streams)) streams.finish(number);
     },
@@ -155,7 +168,15 @@ interface Position {
   readonly waitSeconds: number | undefined;
 }
 
-function stepContext(party: PartyState, environment: CostEnvironment, memory: StepScope, values: Values, at: Position): EndContext {
+/** What of an inference a step works on. */
+interface Place {
+  readonly memory: StepScope;
+  readonly values: Values;
+  keep(bytes: number): boolean;
+}
+
+function stepContext(party: PartyState, environment: CostEnvironment, place: Place, at: Position): EndContext {
+  const { memory, values, keep } = place;
   let clock = at.depth;
   const branches: (() => number)[] = [];
   const latest = () => branches.reduce((depth, branch) => Math.max(depth, branch()), clock);
@@ -175,6 +196,7 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: St
     elements: environment.elements,
     compute: party.compute,
     memory,
+    keep,
     weights: party.weights,
     value(tensor) {
       const words = values.words.get(tensor);
@@ -203,10 +225,10 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: St
       seen(message.depth);
       return message.payload;
     },
-    async draw(peer, part, out) {
+    async draw(peer, part, out, again) {
       const streams = party.streams[peer];
       if (!streams) throw new Error(`${party.role} shares no stream with ${peer}`);
-      await streams.draw({ inference: at.number, step: at.step, tensor: part }, out);
+      await streams.draw({ inference: at.number, step: at.step, tensor: part }, out, again);
     },
     cached<T>(key: string, make: () => T): T {
       const full = `${at.step}/${environment.batch}/${key}`;
@@ -217,7 +239,7 @@ function stepContext(party: PartyState, environment: CostEnvironment, memory: St
       return made;
     },
     branch(after = false) {
-      const own = stepContext(party, environment, memory, values, { ...at, depth: after ? latest() : clock });
+      const own = stepContext(party, environment, place, { ...at, depth: after ? latest() : clock });
       branches.push(own.clock);
       return own.context;
     },

@@ -5,6 +5,7 @@ import type { Role } from '../protocol/operation.js';
 import type { Channel } from '../wire/channel.js';
 import { memoryChannelPair } from '../wire/memory.js';
 import { type ClientSession, openClientSession } from './client.js';
+import type { MaterialStore } from './material.js';
 import { createProvider } from './provider.js';
 import { createServer, loadModel } from './server.js';
 import type { InferenceReport } from './session.js';
@@ -18,6 +19,9 @@ export interface LocalOptions {
   readonly weights: ProgramWeights;
   readonly info?: ModelInfo;
   readonly suite?: string;
+  /** For client and server: bytes of material kept ready in memory, and where more of the server's goes. */
+  readonly readyBytes?: number;
+  readonly openStore?: () => MaterialStore;
   /** Wraps a party's end of a link, e.g. to shape or to record it. */
   wrap?(channel: Channel, own: Role, peer: Role): Channel;
   /** Where to write down what each party does when. */
@@ -51,6 +55,7 @@ export async function openLocalSession({
   suite,
   wrap,
   recorders,
+  ...material
 }: LocalOptions): Promise<LocalSession> {
   const link = (a: Role, b: Role): [Channel, Channel] => {
     const [first, second] = memoryChannelPair();
@@ -66,6 +71,7 @@ export async function openLocalSession({
   const server = createServer({
     compute,
     model,
+    ...material,
     ...recorder('server'),
     connectProvider: () => Promise.resolve(serverToProvider),
     onInference: (report) => reports.server.push(report),
@@ -74,7 +80,7 @@ export async function openLocalSession({
   const settled = Promise.allSettled(serving);
   try {
     const links = { server: clientToServer, provider: clientToProvider };
-    const client = await openClientSession({ compute, ...links, ...recorder('client'), ...(suite ? { suite } : {}) });
+    const client = await openClientSession({ compute, ...links, ...material, ...recorder('client'), ...(suite ? { suite } : {}) });
     return {
       client,
       counters: { clientServer: clientToServer, clientProvider: clientToProvider, serverProvider: serverToProvider },

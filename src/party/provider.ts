@@ -235,7 +235,7 @@ async function runSession(options: ProviderOptions, dealers: DealerCache, state:
     const weights = reusesWeights ? await dealers.use(dealerId, () => dealerTable(compute, program, dealer)) : undefined;
     const links = { client: client.channel, server };
     const streams = { client: withClient, server: withServer };
-    const party = partyState('provider', state.suite, program, compute, links, streams, weights, options.recorder);
+    const party = partyState('provider', state.suite, program, compute, links, streams, weights, { recorder: options.recorder });
     try {
       await dealInferences(options, party, server);
     } finally {

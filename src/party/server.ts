@@ -10,6 +10,7 @@ import type { Suite } from '../protocol/suite.js';
 import { createKeyPair } from '../random/seeds.js';
 import type { Channel } from '../wire/channel.js';
 import { type Inference, openInference, type PartyState } from './interpreter.js';
+import type { MaterialStore } from './material.js';
 import {
   farewell,
   freeCache,
@@ -52,6 +53,10 @@ export interface ServerOptions {
   readonly maxPreparedBytes?: number;
   /** How long a client may stay silent between inferences. Default 600. */
   readonly idleSeconds?: number;
+  /** Bytes of a session's material that are kept ready in memory. Default 256 MiB. */
+  readonly readyBytes?: number;
+  /** Where material goes that there is no room for in memory (in Node `fileStores`); without it, all stays in memory. */
+  readonly openStore?: () => MaterialStore;
   onInference?(report: InferenceReport): void;
   /** Where to write down what this party does when, in the sessions that open from now on. */
   readonly recorder?: Recorder;
@@ -105,7 +110,7 @@ export function createServer(options: ServerOptions): Server {
 
 /** Agrees on keys with the provider, gives it program and dealer seed, and sends the client what it needs once. */
 async function openSession(
-  { compute, model, recorder }: ServerOptions,
+  { compute, model, recorder, readyBytes, openStore }: ServerOptions,
   client: Channel,
   provider: Channel,
   hello: { readonly suite: string; readonly publicKey: string },
@@ -137,7 +142,11 @@ async function openSession(
     client: await pairStreams(compute, await keys.agree(setup.fromHex(hello.publicKey)), session, 'client-server'),
     provider: await pairStreams(compute, secret, session, 'server-provider'),
   };
-  return partyState('server', suite, model.program, compute, { client, provider }, streams, model.weights, recorder);
+  return partyState('server', suite, model.program, compute, { client, provider }, streams, model.weights, {
+    recorder,
+    readyBytes,
+    openStore,
+  });
 }
 
 /** The suite a client asks for. Throws PeerError when there is none of that name, or it cannot run this program. */
@@ -224,15 +233,11 @@ async function runInference(options: ServerOptions, party: PartyState, number: n
   }
 }
 
-async function prepare({ suite, channels }: PartyState, inference: Inference): Promise<{ words: Words | undefined; clock: number }> {
+async function prepare({ suite }: PartyState, inference: Inference): Promise<{ words: Words | undefined; clock: number }> {
   const end = inference.end(1, 'offline', 0);
-  const steps = inference.steps('offline', 0);
-  const shift = suite.ends.receiveOutputShift(end.context);
-  shift.catch((error: Error) => channels.provider?.close(error.message));
-  // Not before both are over: a step that still runs would write into memory that is no longer this inference's.
-  const both = Promise.all([shift, steps]);
-  await Promise.allSettled([shift, steps, both]);
-  const [words, clock] = await both;
+  const clock = await inference.steps('offline', 0);
+  // After the steps: the provider's last message, and a party that waits for it takes in all that comes before, however much that is.
+  const words = await suite.ends.receiveOutputShift(end.context);
   return { words, clock: Math.max(clock, end.clock(), inference.rounds.offline) };
 }
 

@@ -11,6 +11,7 @@ import { deriveKey } from '../random/seeds.js';
 import { createStreams, type Streams } from '../random/streams.js';
 import type { Channel } from '../wire/channel.js';
 import type { PartyState } from './interpreter.js';
+import { createRoom, type MaterialStore } from './material.js';
 import type { Recorder } from './timeline.js';
 import type { WeightTable } from './weights.js';
 
@@ -49,6 +50,12 @@ export async function wrapSeed(secret: Uint8Array, session: Uint8Array, seed: Ui
   return seed.map((byte, i) => byte ^ pad[i]!);
 }
 
+interface PartyOptions {
+  readonly recorder?: Recorder | undefined;
+  readonly readyBytes?: number | undefined;
+  readonly openStore?: (() => MaterialStore) | undefined;
+}
+
 export function partyState(
   role: Role,
   suite: Suite,
@@ -57,9 +64,20 @@ export function partyState(
   channels: PartyState['channels'],
   streams: PartyState['streams'],
   weights: WeightTable | undefined,
-  recorder?: Recorder,
+  { recorder, readyBytes, openStore }: PartyOptions = {},
 ): PartyState {
-  const state = { role, suite, program, compute, channels, streams, cache: new Map(), weights: (index: number) => weights!.layer(index) };
+  const room = createRoom(readyBytes, openStore);
+  const state = {
+    role,
+    suite,
+    program,
+    compute,
+    channels,
+    streams,
+    room,
+    cache: new Map(),
+    weights: (index: number) => weights!.layer(index),
+  };
   return recorder === undefined ? state : { ...state, recorder };
 }
 

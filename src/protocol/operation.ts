@@ -45,8 +45,13 @@ export interface StepContext<W extends Words = Words> extends CostEnvironment {
   send(to: Role, name: number, payload: Uint8Array): void;
   /** Awaits a message of the step that must have exactly `bytes` bytes, or with `orNone` none at all; PeerError otherwise. */
   receive(from: Role, name: number, bytes: number, orNone?: boolean): Promise<Uint8Array>;
-  /** Fills an array from the stream this party shares with `peer`. `part` tells the draws of a step apart; a part drawn twice throws. */
-  draw(peer: Role, part: number, out: HeapArray): Promise<void>;
+  /**
+   * Fills an array from the stream this party shares with `peer`. `part` tells the draws of a step apart; a part drawn twice throws. With `again`,
+   * which throws unless the part was drawn once, the same bytes for the same use: for a party that did not {@link keep} them.
+   */
+  draw(peer: Role, part: number, out: HeapArray, again?: boolean): Promise<void>;
+  /** Whether this party has room to keep so many bytes from the step's offline part to its online part. */
+  keep(bytes: number): boolean;
   /** Something derived from the public program alone, made once a batch size and kept on the heap. */
   cached<T>(key: string, make: () => T): T;
   /**
@@ -66,6 +71,8 @@ export interface LinearWeights<W extends Words = Words> {
 /** One role of one operation: what it does before the input exists, and after. `offline` returns what `online` needs. */
 export interface RolePart<S extends Step, M = unknown, W extends Words = Words> {
   offline(context: StepContext<W>, step: S): Promise<M>;
+  /** Whether `offline` only draws and receives, so that it may as well be done shortly before `online`, with messages that came long before. */
+  readonly putsOff?: true;
   online?(context: StepContext<W>, step: S, material: M): Promise<void>;
 }
 

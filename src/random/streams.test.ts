@@ -137,3 +137,19 @@ describe('an address used twice', () => {
     await streams.draw(address(10_000), out);
   });
 });
+
+describe('a draw that was not kept', () => {
+  it('can be made anew once, after it was made, and not when its inference is over', async () => {
+    const streams = createStreams(compute, randomBytes(16));
+    const [first, again] = [new Uint8Array(40), new Uint8Array(40)];
+    await expect(streams.draw(address(1, 2, 3), again, true)).rejects.toThrow('used twice');
+    await streams.draw(address(1, 2, 3), first);
+    await streams.draw(address(1, 2, 3), again, true);
+    expect(again).toEqual(first);
+    await expect(streams.draw(address(1, 2, 3), again, true)).rejects.toThrow('used twice');
+    await expect(streams.draw(address(1, 2, 3), again)).rejects.toThrow('used twice');
+    await streams.draw(address(2), first);
+    streams.finish(2);
+    await expect(streams.draw(address(2), again, true)).rejects.toThrow('used twice');
+  });
+});

@@ -15,9 +15,10 @@ export interface StreamAddress {
 export interface Streams {
   /**
    * Fills `out` (bytes, or little-endian words) from the address. Throws an Error when the address was drawn before, or its inference is
-   * finished, and RangeError when the address does not fit or `out` is longer than 64 GiB.
+   * finished, and RangeError when the address does not fit or `out` is longer than 64 GiB. With `again`, the bytes of an address that was drawn
+   * once, one more time: a mask serves one use, but whoever has no room to keep it may make it anew for that.
    */
-  draw(address: StreamAddress, out: HeapArray): Promise<void>;
+  draw(address: StreamAddress, out: HeapArray, again?: boolean): Promise<void>;
   /** Ends an inference: from now on every draw at it throws, and what was kept about it is forgotten. */
   finish(inference: number): void;
 }
@@ -36,6 +37,12 @@ export function createStreams(compute: Compute, key: Uint8Array): Streams {
   const finished = new Set<number>();
   let floor = 0;
 
+  const claimAgain = ({ inference, step, tensor }: StreamAddress): void => {
+    const place = step * 2 ** 24 + tensor;
+    const used = open.get(inference);
+    if (!used?.has(place) || used.has(-1 - place)) throw usedTwice(`inference ${inference}, step ${step}, tensor ${tensor}, again`);
+    used.add(-1 - place);
+  };
   const claim = ({ inference, step, tensor }: StreamAddress): void => {
     let used = open.get(inference);
     if (used === undefined) {
@@ -49,10 +56,10 @@ export function createStreams(compute: Compute, key: Uint8Array): Streams {
   };
 
   return {
-    async draw(address, out) {
+    async draw(address, out, again = false) {
       if (out.byteLength > longestDraw) throw new RangeError(`"out" expected at most ${longestDraw} bytes, got ${out.byteLength}`);
       const block = counterBlock(address);
-      claim(address);
+      (again ? claimAgain : claim)(address);
       if (out.byteLength > 0) await compute.keystream(ownKey, block, new Uint8Array(out.buffer, out.byteOffset, out.byteLength));
     },
     finish(inference) {

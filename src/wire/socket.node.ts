@@ -3,6 +3,7 @@ import type { Socket } from 'node:net';
 import type { RawData, WebSocket } from 'ws';
 import { PeerError } from '../errors.js';
 import type { Channel } from './channel.js';
+import { noteArrived } from './collect.node.js';
 import { createEndpoint, type Transport } from './endpoint.js';
 import { garbage, left, oversized } from './failures.js';
 import { fromClose, headerBytes, toClose } from './goodbye.js';
@@ -40,8 +41,10 @@ export function channelOver(socket: WebSocket, carrier: Socket, limits: ChannelL
       endpoint.fail(new PeerError('the peer no longer answers', { code: 'peer-silent', hint: 'It hangs, or the network to it is cut.' })),
   );
   socket.on('message', (data: RawData, isBinary: boolean) => {
-    if (isBinary) endpoint.deliver(data as Buffer);
-    else endpoint.fail(garbage('a text message, where all of ours are binary'));
+    if (isBinary) {
+      noteArrived((data as Buffer).length);
+      endpoint.deliver(data as Buffer);
+    } else endpoint.fail(garbage('a text message, where all of ours are binary'));
   });
   socket.on('error', (error: Error & { code?: string }) => endpoint.fail(socketFailure(error, limits)));
   socket.on('close', (code: number, text: Buffer) => {

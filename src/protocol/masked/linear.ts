@@ -69,6 +69,6 @@ export const linear: Operation<LinearStep, void, Words, void> = {
   messages,
   rounds: () => 0,
   client: { offline: clientOffline },
-  server: { offline: serverOffline, online: serverOnline },
+  server: { offline: serverOffline, online: serverOnline, putsOff: true },
   provider: { offline: providerOffline },
 };

@@ -61,7 +61,7 @@ function nested(context: StepContext, round: Round, index: number, input?: Words
     },
     send: (to, name, payload) => outer.send(to, name + offset, payload),
     receive: (from, name, bytes) => outer.receive(from, name + offset, bytes),
-    draw: (peer, part, out) => outer.draw(peer, part + offset, out),
+    draw: (peer, part, out, again) => outer.draw(peer, part + offset, out, again),
     cached: (key, make) => outer.cached(`${index}/${key}`, make),
     branch: (after) => within(outer.branch(after)),
   });
@@ -176,6 +176,6 @@ export const maxpool: Operation<MaxPoolStep, unknown[], unknown[], void> = {
   messages,
   rounds: (step, environment) => (planOf(step).direct ? 2 : 4) * roundsOf(step, environment.batch).length,
   client: { offline: clientOffline, online: clientOnline },
-  server: { offline: serverOffline, online: serverOnline },
+  server: { offline: serverOffline, online: serverOnline, putsOff: true },
   provider: { offline: providerOffline },
 };

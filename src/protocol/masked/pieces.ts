@@ -81,7 +81,7 @@ function handsOf(context: StepContext, { begin, end, environment }: Piece, index
       const message = context.receive(from, name + offset, bytes);
       return turn === undefined ? message : turn.whileWaiting(message);
     },
-    draw: (peer, part, out) => context.draw(peer, part + offset, out),
+    draw: (peer, part, out, again) => context.draw(peer, part + offset, out, again),
     cached: (key, make) => context.cached(`piece ${index}/${key}`, make),
   };
 }
@@ -105,6 +105,7 @@ function outputOf(context: StepContext, step: ReluStep): { whole(): Words; give(
 function partInPieces<M>(part: RolePart<ReluStep, M>, piecesOf: Pieces): RolePart<ReluStep, readonly M[]> {
   const { online } = part;
   return {
+    ...(part.putsOff && { putsOff: true }),
     async offline(context, step) {
       const pieces = piecesOf(step, context);
       if (pieces.length === 0) return [await part.offline(context, step)];

@@ -156,6 +156,6 @@ export const product: Operation<ProductStep, ClientMaterial, ServerMaterial, voi
   messages,
   rounds: () => 2,
   client: { offline: clientOffline, online: clientOnline },
-  server: { offline: serverOffline, online: serverOnline },
+  server: { offline: serverOffline, online: serverOnline, putsOff: true },
   provider: { offline: providerOffline },
 };

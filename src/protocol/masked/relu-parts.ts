@@ -4,7 +4,7 @@ import type { ReluStep } from '../../model/program.js';
 import { callWords, ringWords, runWords, setWords, setZero, wordBytes } from '../../ring/words.js';
 import type { StepContext } from '../operation.js';
 import { asWords, carve, carvedBytes, planeStride } from '../packing.js';
-import type { PatchLayout } from '../patches.js';
+import type { PatchCounts, PatchLayout } from '../patches.js';
 import * as comparison from './comparison.js';
 import * as identity from './identity.js';
 import type { OpenSign } from './open-sign.js';
@@ -32,23 +32,42 @@ export interface Dealt {
 
 /** What client and provider draw together, cut into its parts. */
 export interface ClientDraw extends Dealt {
+  /** All of it, one array. */
+  readonly whole: Uint8Array;
   readonly shares: comparison.ComparisonShares;
   readonly identity: readonly Uint8Array[];
 }
 
-export async function drawWithClient(
-  context: StepContext,
-  { k, plan, hinges }: Shape,
-  layout: PatchLayout,
-  peer: 'client' | 'provider',
-): Promise<ClientDraw> {
-  const { compared, blocks } = layout;
-  const compareSizes = comparison.clientDrawSizes(plan, blocks, hinges);
+/** Sizes of what client and provider draw together: what compares, and the shares. */
+function clientSizes({ k, plan, hinges }: Shape, { compared, blocks, identity: passed }: PatchCounts) {
+  const compare = comparison.clientDrawSizes(plan, blocks, hinges);
   const [each, block] = [wordBytes(k) * compared, wordBytes(k) * blocks];
   const hingeSizes = Array.from({ length: hinges * plan.zetas }, () => [each, each, block]).flat();
-  const all = [...compareSizes, each, each, ...hingeSizes, ...identity.identityDrawSizes(layout.identity, k)];
+  return { compare, shares: [each, each, ...hingeSizes, ...identity.identityDrawSizes(passed, k)] };
+}
+
+/** Bytes that the client keeps of a step: what it draws with the provider, and the result's mask. */
+export function clientBytes(shape: Shape, counts: PatchCounts): number {
+  const { compare, shares } = clientSizes(shape, counts);
+  return carvedBytes([...compare, ...shares]) + wordBytes(shape.k) * counts.compared;
+}
+
+/** The draw's part for elements that pass, where none do. */
+export const nothingPasses = ({ memory }: StepContext): ClientDraw['identity'] => [0, 0, 0].map(() => memory.bytes(0));
+
+export async function drawWithClient(
+  context: StepContext,
+  shape: Shape,
+  layout: PatchLayout,
+  peer: 'client' | 'provider',
+  again = false,
+): Promise<ClientDraw> {
+  const { k, plan, hinges } = shape;
+  const { blocks } = layout;
+  const { compare: compareSizes, shares: shareSizes } = clientSizes(shape, layout);
+  const all = [...compareSizes, ...shareSizes];
   const whole = context.memory.bytes(carvedBytes(all));
-  await context.draw(peer, parts.shares, whole);
+  await context.draw(peer, parts.shares, whole, again);
   const pieces = carve(whole, all);
   const shares = comparison.clientShares(plan, blocks, hinges, pieces.splice(0, compareSizes.length));
   const take = (number: number) => pieces.splice(0, number).map((part) => asWords(part, k));
@@ -59,7 +78,7 @@ export async function drawWithClient(
       return { high: h!, carry: c!, zeta: zeta! };
     }),
   );
-  return { shares, high: high!, carry: carry!, hinges: dealt, identity: pieces };
+  return { whole, shares, high: high!, carry: carry!, hinges: dealt, identity: pieces };
 }
 
 export async function drawWithServer(
@@ -207,17 +226,24 @@ export async function select(
   return out;
 }
 
+/** The client's mask of the result once more, for the one use that it did not keep it for. */
+export async function maskAgain(context: StepContext, { compared }: PatchLayout): Promise<Words> {
+  const mask = words(context, compared);
+  await context.draw('provider', parts.mask, mask, true);
+  return mask;
+}
+
 export async function outputMask(
   context: StepContext,
   step: ReluStep,
   layout: PatchLayout,
   f: number,
-  drawn: ClientDraw,
+  passing: ClientDraw['identity'],
   peer: 'client' | 'provider',
-) {
+): Promise<Words> {
   const mask = words(context, layout.compared);
   await context.draw(peer, parts.mask, mask);
-  const passed = await identity.identityMask(context, layout.identity, f, drawn.identity);
+  const passed = await identity.identityMask(context, layout.identity, f, passing);
   const own = words(context, layout.compared);
   setWords(own, mask);
   context.give(step.output, await joinOutput(context, step, layout, own, passed));

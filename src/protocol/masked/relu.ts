@@ -35,6 +35,7 @@ import { inPieces } from './pieces.js';
 import { open, type Planes, readPlanes } from './planes.js';
 import {
   type ClientDraw,
+  clientBytes,
   compareWords,
   type Dealt,
   differ,
@@ -42,6 +43,8 @@ import {
   drawWithServer,
   elementPlane,
   joinOutput,
+  maskAgain,
+  nothingPasses,
   outputMask,
   type Selector,
   select,
@@ -58,12 +61,26 @@ interface ClientMaterial {
   readonly mask: Words;
 }
 
-async function clientOffline(context: StepContext, step: ReluStep): Promise<ClientMaterial> {
+/** Where there is no room to keep what is drawn, what the output's mask needs is drawn, and all of it again when the step comes. */
+async function clientOffline(context: StepContext, step: ReluStep): Promise<() => Promise<ClientMaterial>> {
+  const { memory } = context;
   const shape = shapeOf(step, context);
   const layout = patchLayout(context, step);
-  const drawn = await drawWithClient(context, shape, layout, 'provider');
-  await differ(context, drawn.hinges);
-  return { shape, layout, drawn, mask: await outputMask(context, step, layout, shape.f, drawn, 'provider') };
+  const kept = context.keep(clientBytes(shape, layout));
+  const passes = layout.identity > 0;
+  const drawn = kept || passes ? await drawWithClient(context, shape, layout, 'provider') : undefined;
+  const mask = await outputMask(context, step, layout, shape.f, drawn?.identity ?? nothingPasses(context), 'provider');
+  if (kept) {
+    await differ(context, drawn!.hinges);
+    return async () => ({ shape, layout, drawn: drawn!, mask });
+  }
+  memory.free(mask);
+  if (drawn) memory.free(drawn.whole);
+  return async () => {
+    const anew = await drawWithClient(context, shape, layout, 'provider', passes);
+    await differ(context, anew.hinges);
+    return { shape, layout, drawn: anew, mask: await maskAgain(context, layout) };
+  };
 }
 
 async function providerOffline(context: StepContext, step: ReluStep): Promise<void> {
@@ -72,7 +89,7 @@ async function providerOffline(context: StepContext, step: ReluStep): Promise<vo
   const layout = patchLayout(context, step);
   const { compute, memory } = context;
   const drawn = await drawWithClient(context, shape, layout, 'client');
-  memory.free(await outputMask(context, step, layout, f, drawn, 'client'));
+  memory.free(await outputMask(context, step, layout, f, drawn.identity, 'client'));
   const withServer = await drawWithServer(context, shape, layout, step, 'server');
   const masks = await splitInput(context, step, layout, withServer.openingMask);
   const opened = words(context, layout.compared);
@@ -228,7 +245,8 @@ function serverSigns(
   });
 }
 
-async function clientOnline(context: StepContext, step: ReluStep, material: ClientMaterial): Promise<void> {
+async function clientOnline(context: StepContext, step: ReluStep, expand: () => Promise<ClientMaterial>): Promise<void> {
+  const material = await expand();
   const { shape, layout, drawn, mask } = material;
   const { k, f, dropped, plan, shift, hinges } = shape;
   const { compared, blocks } = layout;
@@ -300,11 +318,11 @@ function clientSigns(
 }
 
 /** A ReLU as a whole, however large. */
-export const wholeRelu: Operation<ReluStep, ClientMaterial, ServerMaterial | undefined> = {
+export const wholeRelu: Operation<ReluStep, () => Promise<ClientMaterial>, ServerMaterial | undefined> = {
   messages,
   rounds: (step, environment) => messages(step, environment).filter((m) => m.phase === 'online').length,
   client: { offline: clientOffline, online: clientOnline },
-  server: { offline: serverOffline, online: serverOnline },
+  server: { offline: serverOffline, online: serverOnline, putsOff: true },
   provider: { offline: providerOffline },
 };
 

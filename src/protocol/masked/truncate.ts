@@ -90,6 +90,6 @@ export const truncate: Operation<TruncateStep, Uint8Array[], ServerMaterial, voi
   messages,
   rounds: () => 2,
   client: { offline: (context, step) => drawAndMask(context, step, 'provider'), online: clientOnline },
-  server: { offline: serverOffline, online: serverOnline },
+  server: { offline: serverOffline, online: serverOnline, putsOff: true },
   provider: { offline: providerOffline },
 };
