@@ -21,6 +21,12 @@ that are not evaluated. \`out of range\` counts evaluated values that left their
     `ONNX files as they are, one generated picture each, three processes on one machine. Weights of the larger ones are random (exported from torchvision),
 so that labels are near ties; what they cost is that of trained ones.`,
   ],
+  imagenet: [
+    'Networks at 224 × 224',
+    `One picture, three processes on one machine: medians of the inferences after the first, and the first one's online seconds, in which kernels are compiled and
+memory is touched for the first time. Beside it plaintext in ONNX Runtime on as many threads, as machine code and as WASM, and online seconds as times that. SqueezeNet and MobileNetV1
+are trained, the others have random weights.`,
+  ],
   resnet20: [
     'CIFAR-10 ResNet-20',
     'Single images and streams, three processes on one machine. Offline is what happens before the picture exists.',
