@@ -14,6 +14,8 @@ export interface Packed<T extends HeapArray> {
   readonly depthwise: boolean;
   readonly values: T;
   readonly record: Int32Array;
+  /** Of 64-bit words packed for a ring of 33 to 46 bits: its bits above 32. */
+  readonly lowBits?: number;
 }
 
 /** How the names of a type's kernels end. */

@@ -44,7 +44,8 @@ export function weightCount(g: ConvGeometry): number {
   return (g.outputChannels * g.inputChannels * g.kernelHeight * g.kernelWidth) / g.groups;
 }
 
-const blockChannels = (channels: number, taps: number): number => Math.min(channels, Math.max(1, Math.floor(blockRows / taps)));
+/** Input channels packed at a time. */
+export const blockChannels = (channels: number, taps: number): number => Math.min(channels, Math.max(1, Math.floor(blockRows / taps)));
 
 /** The record of assembly/conv.ts. */
 export function denseRecord(g: ConvGeometry): number[] {

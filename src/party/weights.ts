@@ -44,7 +44,7 @@ async function table(
   try {
     for (const [position, step] of linearSteps(program).entries()) {
       const { words, bias } = await next(step, position);
-      const packed = await packWeights(compute, step.geometry, words).finally(() => !bias && compute.free(words));
+      const packed = await packWeights(compute, step.geometry, words, program.ringBits).finally(() => !bias && compute.free(words));
       frees.push(() => freeWeights(compute, packed));
       const heapBias = bias ? ringWords(compute, program.ringBits, bias.length) : undefined;
       if (heapBias) setWords(heapBias, bias!);

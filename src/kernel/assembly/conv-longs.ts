@@ -38,7 +38,7 @@ function tile(a0: usize, a1: usize, b: usize, inner: i32, out00: usize, out01: u
 }
 
 /** Notes where the columns from `first` on begin; missing ones repeat the last. */
-function placeLanes(g: Geometry, input: usize, inputImage: usize, outputImage: usize, first: i32, valid: i32): void {
+export function placeLanes(g: Geometry, input: usize, inputImage: usize, outputImage: usize, first: i32, valid: i32): void {
   const outputs = g.outputHeight * g.outputWidth;
   for (let l = 0; l < 8; l++) {
     const p = first + min(l, valid - 1);
