@@ -7,6 +7,7 @@ import { openCompute } from '../src/cli/compute.js';
 import { formatBytes, formatSeconds } from '../src/cli/format.js';
 import { openMachine } from '../src/cli/machine.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
+import { withProgram } from '../src/cli/planning.js';
 import type { Patch } from '../src/model/program.js';
 import { suites } from '../src/party/session.js';
 import { estimate } from '../src/protocol/estimate.js';
@@ -87,8 +88,7 @@ async function measure({ name, model, runs: wanted }: Case, networkName: string)
   for (const { plan, own, predicted, direct } of program === compiled.program ? plans.slice(0, 1) : plans) {
     const image = new Float32Array(own.tensors[own.input]!.shape.reduce((a, b) => a * b, 1));
     const runs = predicted.offline + predicted.online > longRunSeconds ? 1 : wanted;
-    const planned = { ...model, compiled: { ...compiled, program: own } };
-    const outcomes = await withParties(planned, { threads, network }, async (session) => {
+    const outcomes = await withParties(await withProgram(model, own), { threads, network }, async (session) => {
       const all: PhaseSeconds[] = [];
       for (let run = 0; run < runs + 1; run++) all.push((await session.infer(image, 1)).seconds);
       return all.slice(1);
