@@ -16,7 +16,7 @@ export interface Packed<T extends HeapArray> {
   readonly record: Int32Array;
   /** Of 32-bit words with kernels of 3 x 3: their geometry for assembly/conv-nine.ts, and tiles of an image. */
   readonly nines?: { readonly record: Int32Array; readonly tiles: number };
-  /** Of 64-bit words packed for a ring of 33 to 46 bits: its bits above 32. */
+  /** Of 64-bit words packed for a ring of 33 to 47 bits: its bits above 32. */
   readonly lowBits?: number;
 }
 
