@@ -65,11 +65,6 @@ rows; \`failed\` counts pictures with a logit more than 2 off, which a failed tr
     'Predicted seconds',
     'Seconds that `estimate` predicts beside those of a run in three processes over imitated networks; the ratio is predicted to measured.',
   ],
-  plan: [
-    'Plans for networks',
-    `How comparisons are made where \`--network\` names a network, chosen by predicted time: in one round trip or two, and with which digits. Seconds
-predicted and measured, of three processes over imitated networks, with that plan and with the fewest bytes; no second row where those are what is chosen.`,
-  ],
   distortion: [
     'Distortion and choices',
     `Time to measure, rank correlation of first-order and exact distortions (plain ReLU left out), and answers that choices keep without any training.
@@ -99,6 +94,11 @@ protocol, and privately by three parties.`,
   places: [
     'Where distortion is taken',
     'At the scores or before the global pooling (`distort --at`); and with max pools replaced by average pools, untrained: 256 training pictures each.',
+  ],
+  memory: [
+    'Memory',
+    `The most memory that was ever resident in each of three processes, over two inferences, and in brackets what \`tessera estimate\` predicts. Some
+85 MB of it are Node, its threads and the programs. Material beyond 256 MiB is drawn anew (client) or lies on disk (server) until its step comes.`,
   ],
   distortion50: [
     'Distortion of a ResNet-50',

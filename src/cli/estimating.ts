@@ -1,7 +1,9 @@
 // What an inference costs, before any run: bytes of every link and seconds on every network.
 import type { Program } from '../model/program.js';
+import { predictMemory } from '../party/memory.js';
 import { suites } from '../party/session.js';
 import { estimate, type PhaseCost } from '../protocol/estimate.js';
+import type { Role } from '../protocol/operation.js';
 import { type MachineRates, predictSeconds } from '../protocol/timing.js';
 import { networkProfiles } from '../wire/profiles.js';
 
@@ -17,6 +19,8 @@ export interface SuiteEstimate {
   readonly online: PhaseEstimate;
   /** Of both phases. */
   readonly seconds: Seconds;
+  /** The most memory of each party, one inference at a time; where the suite can say. */
+  readonly peakBytes?: Readonly<Record<Role, number>>;
 }
 
 /** The estimate of a suite on machines with these rates. */
@@ -27,7 +31,9 @@ export function estimateSuite(program: Program, name: string, batch: number, mac
   const predicted = networks.map(([profile, network]) => [profile, predictSeconds(program, suite, batch, network, machine)] as const);
   const seconds = (of: (each: { offline: number; online: number }) => number): Seconds =>
     Object.fromEntries(predicted.map(([profile, each]) => [profile, of(each)]));
+  const peakBytes = predictMemory(program, suite, batch);
   return {
+    ...(peakBytes === undefined ? {} : { peakBytes }),
     offline: { ...cost.offline, seconds: seconds(({ offline }) => offline) },
     online: { ...cost.online, seconds: seconds(({ online }) => online) },
     seconds: seconds(({ offline, online }) => offline + online),

@@ -153,7 +153,11 @@ export async function openModel(
   purpose: 'answer' | 'calibrate' = 'answer',
 ): Promise<OpenModel> {
   const { onnx, stored } = source;
-  if (stored !== undefined) return withPlaintext(compute, stored, undefined);
+  if (stored !== undefined) {
+    const { program } = stored.compiled;
+    if (pictures !== undefined) checkShape(pictures.dataset, program.tensors[program.input]!.shape);
+    return withPlaintext(compute, stored, undefined);
+  }
   if (onnx === undefined) throw new RangeError('a model source is either stored or an ONNX file');
   const open = inputShapeOf(onnx, pictures);
   const graph = onnx.readGraph(open);
@@ -300,7 +304,7 @@ export function inputShapeOf(onnx: OnnxFile, pictures: Pictures | undefined): Re
     throw new DataError(`the pictures are ${given.join(' × ')}, but the network's ${cause.message}`, {
       code: 'wrong-picture-shape',
       where: names[0] ?? 'pictures',
-      hint: 'Set "channels", "resize" and "crop" in a descriptor and give it with --preprocess.',
+      hint: 'Set "channels", "resize" and "crop" in a descriptor and give it with --preprocess; arrays have to have that shape.',
       cause,
     });
   }

@@ -56,6 +56,10 @@ function usage(message: string, hint: string): UsageError {
   return new UsageError(message, { code: 'usage', hint });
 }
 
+/** How to get pictures of a shape. */
+export const shapeHint = (shape: readonly number[]): string =>
+  `Set "channels", "resize" and "crop" in a descriptor and give it with --preprocess; arrays have to be [N, ${shape.join(', ')}].`;
+
 /**
  * Checks that pictures have the shape a network reads.
  * @throws DataError ("wrong-picture-shape") that says both shapes.
@@ -68,6 +72,6 @@ export function checkShape(dataset: Dataset, shape: readonly number[]): void {
   throw new DataError(`the pictures are ${dataset.shape.join(' × ')}, the network reads ${shape.join(' × ')}`, {
     code: 'wrong-picture-shape',
     where: dataset.names[0] ?? 'pictures',
-    hint: 'Set "channels", "resize" and "crop" in a descriptor and give it with --preprocess.',
+    hint: shapeHint(shape),
   });
 }

@@ -75,7 +75,7 @@ export async function runPrivately(
   { dataset, classes = model.compiled.description.classes }: Pictures,
   options: LocalPace,
 ): Promise<RunReport> {
-  const session = await openLocal(model, options, task);
+  const session = await openLocal(model, { ...options, batch: Math.min(options.batch, dataset.count) }, task);
   return answerAll(task, session, dataset, classes, options, model.plaintext);
 }
 

@@ -239,7 +239,8 @@ function formatTraffic({ offline, online, setup, inferences, estimateMatches, pe
   return `${formatTable(rows)}\n${once}; ${matches}\nmost memory: ${formatPeaks(peakBytes)}`;
 }
 
-function formatPeaks({ together, ...parties }: PeakBytes): string {
+/** The most memory of each party, or of all together, in words. */
+export function formatPeaks({ together, ...parties }: PeakBytes): string {
   if (together !== undefined) return `${formatBytes(together)}, all parties and this command in one process`;
   return Object.entries(parties)
     .map(([role, bytes]) => `${role} ${formatBytes(bytes)}`)

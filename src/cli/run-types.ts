@@ -71,6 +71,8 @@ export interface LocalRunOptions {
   readonly parties: 'memory' | 'processes';
   readonly network?: NetworkProfile;
   readonly threads: number;
+  /** The most pictures in an inference: what memory is checked for before anything is started. Default 1. */
+  readonly batch?: number;
   /** Whether parties write down what they do when. */
   readonly timelines?: boolean;
   /** Sends zeros and computes nothing: see protocol/dry.ts. */

@@ -15,6 +15,7 @@ import { connect } from '../wire/websocket.node.js';
 import { collectRarely } from './collector.js';
 import { openCompute } from './compute.js';
 import { channelLimits } from './hosting.js';
+import { checkMemory } from './memory.js';
 import type { StoredModel } from './model-folder.js';
 import { openInProcesses } from './processes.js';
 import { outcomeOf, sessionTraffic, unseen } from './run-traffic.js';
@@ -24,7 +25,10 @@ import type { Task } from './task.js';
 /** Starts all three parties on this machine, in this process or in three, and connects a client. */
 export async function openLocal(model: StoredModel, options: LocalRunOptions, task: Task): Promise<PrivateSession> {
   checkSuite(suites[options.suite]!, model.compiled.program);
-  if (!options.dry) noteDoubts(model, options.suite, task);
+  if (!options.dry) {
+    noteDoubts(model, options.suite, task);
+    checkMemory(model.compiled.program, options.suite, options.batch ?? 1, ['client', 'server', 'provider'], options.parties);
+  }
   const open = options.parties === 'memory' ? openInMemory : openInProcesses;
   if (!options.dry) return open(model, options, task);
   addDrySuites();

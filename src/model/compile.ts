@@ -118,15 +118,16 @@ export async function compileGraph(
   const ranges = await measureRanges(compute, lowered, calibration);
   checkRanges(lowered, ranges);
   const marginBits = 1 + (calibration.marginBits ?? 0);
-  const scales =
-    options.truncateEvery === undefined
-      ? chooseScales(lowered, ranges, {
-          ringBits: rangeBits,
-          marginBits,
-          thriftBits: options.thriftBits ?? (isBlockwise(lowered) ? 0 : thriftBits),
-        })
-      : uniformScales(lowered, ranges, { truncateEvery: options.truncateEvery, marginBits });
-  checkResolution(lowered, ranges, scales, ringBits);
+  const scalesIn = (bits: number): Scales =>
+    chooseScales(lowered, ranges, {
+      ringBits: bits,
+      marginBits,
+      thriftBits: options.thriftBits ?? (isBlockwise(lowered) ? 0 : thriftBits),
+    });
+  const { truncateEvery } = options;
+  const scales = truncateEvery === undefined ? scalesIn(rangeBits) : uniformScales(lowered, ranges, { truncateEvery, marginBits });
+  const coarse = coarseLayer(lowered, ranges, scales);
+  if (coarse !== undefined) throw tooNarrow(coarse, ringBits, wideEnough(lowered, ranges, ringBits, rangeBits, scalesIn));
   const assembled = assemble(lowered, ranges, scales, { ringBits, marginBits, windows });
   const program: Program = {
     schema: 'tessera/program@1',
@@ -173,20 +174,45 @@ function checkRanges(graph: Graph, ranges: Ranges): void {
   }
 }
 
-/** Throws DataError with the first layer of which not even the greatest value is two units of its scale: nothing would be left of it. */
-function checkResolution(graph: Graph, ranges: Ranges, { scale }: Scales, ringBits: number): void {
-  for (const node of graph.nodes) {
-    const { maximum } = ranges.values.get(node.output)!;
-    if (maximum < 2 ** -12 || maximum * scale.get(node.output)! >= 2) continue;
-    throw new DataError(
-      `layer ${node.name}: values up to ${maximum.toPrecision(3)} do not fit a ring of ${ringBits} bits beside the others`,
-      {
-        code: 'ring-too-narrow',
-        where: node.name,
-        hint: 'compile with --ring 64, or calibrate on more usual pictures; values that grow from layer to layer need training with smaller weights',
-      },
-    );
+interface CoarseLayer {
+  readonly name: string;
+  readonly maximum: number;
+}
+
+/** The first layer of which not even the greatest value is two units of its scale: nothing would be left of it. */
+function coarseLayer(graph: Graph, ranges: Ranges, { scale }: Scales): CoarseLayer | undefined {
+  for (const { name, output } of graph.nodes) {
+    const { maximum } = ranges.values.get(output)!;
+    if (maximum >= 2 ** -12 && maximum * scale.get(output)! < 2) return { name, maximum };
   }
+  return undefined;
+}
+
+/** The narrowest ring above `ringBits` in which no layer is coarse, with as much headroom; undefined where there is none. */
+function wideEnough(
+  graph: Graph,
+  ranges: Ranges,
+  ringBits: number,
+  rangeBits: number,
+  scalesIn: (rangeBits: number) => Scales,
+): number | undefined {
+  for (let bits = ringBits + 1; bits <= 64; bits++) {
+    const scales = scalesIn(Math.min(exactRangeBits, bits - (Math.min(ringBits, exactRangeBits) - rangeBits)));
+    if (coarseLayer(graph, ranges, scales) === undefined) return bits;
+  }
+  return undefined;
+}
+
+function tooNarrow({ name, maximum }: CoarseLayer, ringBits: number, enough: number | undefined): DataError {
+  const training = 'values that grow from layer to layer need training with smaller weights';
+  return new DataError(`layer ${name}: values up to ${maximum.toPrecision(3)} do not fit a ring of ${ringBits} bits beside the others`, {
+    code: 'ring-too-narrow',
+    where: name,
+    hint:
+      enough === undefined
+        ? `no ring is wide enough: calibrate on more usual pictures; ${training}`
+        : `compile with --ring ${enough} or more, or calibrate on more usual pictures`,
+  });
 }
 
 interface Assembled {

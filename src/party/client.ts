@@ -261,7 +261,7 @@ function preparedInference(
       if (images.length !== expected) {
         throw new UsageError(
           `"images" expected ${inference.batch} × ${input.shape.join(' × ')} = ${expected} values, got ${images.length}`,
-          { code: 'bad-shape' },
+          { code: 'bad-shape', hint: 'give the values of all images of the batch, channel by channel, row by row' },
         );
       }
       const encoded = encodeFixed(images, input.scale, program.ringBits);

@@ -21,7 +21,7 @@ export interface MaterialRoom {
 }
 
 /** Material of a session that is kept ready in memory by default, in bytes: two thirds of ResNet-50's at 224 × 224. */
-const defaultReadyBytes = 2 ** 28;
+export const defaultReadyBytes = 2 ** 28;
 
 export function createRoom(limitBytes = defaultReadyBytes, openStore?: () => MaterialStore): MaterialRoom {
   let used = 0;
@@ -94,11 +94,7 @@ export function createPutAside(room: MaterialRoom, role: Role, contextOf: (index
         messages.set(`${from} ${name}`, await store.put(await context.receive(from, name, bytes)));
       }
       const receive: StepContext['receive'] = (from, name) => messages.get(`${from} ${name}`)!();
-      const receiving = (outer: StepContext): StepContext => ({
-        ...outer,
-        receive,
-        branch: (after, quiet) => receiving(outer.branch(after, quiet)),
-      });
+      const receiving = (outer: StepContext): StepContext => ({ ...outer, receive, branch: (after) => receiving(outer.branch(after)) });
       aside.set(index, () => operation[role].offline(receiving(contextOf(index)), step));
       return true;
     },

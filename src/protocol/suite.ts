@@ -2,10 +2,20 @@
 import { UsageError } from '../errors.js';
 import type { Words } from '../kernel/compute.js';
 import type { ComparisonChoice, Program, Step, Window } from '../model/program.js';
-import type { CostEnvironment, MessageSize, Operation, StepContext } from './operation.js';
+import type { CostEnvironment, MessageSize, Operation, Role, RunPhase, StepContext } from './operation.js';
 
 /** One operation for every kind of step. */
 export type OperationTable = { readonly [K in Step['kind']]: Operation<Extract<Step, { kind: K }>, never, never, never, Words> };
+
+/** Bytes of a step in each party's memory. */
+export interface StepMemory {
+  /** From offline to online, expanded for use. */
+  readonly kept: Readonly<Record<Role, number>>;
+  /** For the whole session, of every party: what follows from the program. */
+  readonly shared: number;
+  /** While the step is under way, beside its inputs, its output and what it keeps. */
+  readonly working: Readonly<Record<RunPhase, Readonly<Record<Role, number>>>>;
+}
 
 export interface Suite {
   readonly name: string;
@@ -21,6 +31,8 @@ export interface Suite {
   rangeBits(ringBits: number): number;
   /** Why this suite cannot run a program; undefined where it can. */
   refuses(program: Program): string | undefined;
+  /** What a step takes of each party's memory, where the suite can say. */
+  memoryOf?(step: Step, environment: CostEnvironment): StepMemory;
   /** What may go wrong with a program that it can run; undefined where nothing does. Absent: nothing ever does. */
   doubts?(program: Program): string | undefined;
 }

@@ -10,12 +10,9 @@ export interface Turn {
   all(parts: readonly (() => Promise<void>)[]): Promise<void>;
 }
 
-/** @param rest Called when every part waits; what it returns, when one goes on. */
-export function createTurn(rest: () => () => void = () => () => undefined): Turn {
+export function createTurn(): Turn {
   const queue: (() => void)[] = [];
   let busy = false;
-  let open = 0;
-  let resume: (() => void) | undefined;
   let failure: { readonly reason: unknown } | undefined;
   let fail: (reason: unknown) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -26,16 +23,13 @@ export function createTurn(rest: () => () => void = () => () => undefined): Turn
   const take = async (): Promise<void> => {
     if (busy) await new Promise<void>((resolve) => queue.push(resolve));
     busy = true;
-    resume?.();
-    resume = undefined;
   };
   const pass = (): void => {
     busy = false;
     const next = queue.shift();
-    if (next !== undefined) {
-      busy = true;
-      next();
-    } else if (open > 0) resume = rest();
+    if (next === undefined) return;
+    busy = true;
+    next();
   };
 
   return {
@@ -48,7 +42,6 @@ export function createTurn(rest: () => () => void = () => () => undefined): Turn
       }
     },
     async all(parts) {
-      open = parts.length;
       await Promise.allSettled(
         parts.map(async (part) => {
           await take();
@@ -58,7 +51,6 @@ export function createTurn(rest: () => () => void = () => () => undefined): Turn
             failure ??= { reason };
             fail(reason);
           } finally {
-            open--;
             pass();
           }
         }),

@@ -12,6 +12,7 @@ import type { CompiledSummary } from '../model-folder.js';
 import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPictures, withPlan } from '../options.js';
 import { openPictures } from '../pictures.js';
 import { describePlan, type PlanOptions, planModel } from '../planning.js';
+import { formatPeaks } from '../run-report.js';
 import { perform } from '../task.js';
 
 export function estimateCommand(): Command {
@@ -46,7 +47,7 @@ export function estimateCommand(): Command {
 
 const planOf = ({ plan }: CompiledSummary): Pick<CompiledSummary, 'plan'> => (plan === undefined ? {} : { plan });
 
-function describe(name: string, { offline, online, seconds }: SuiteEstimate): string {
+function describe(name: string, { offline, online, seconds, peakBytes }: SuiteEstimate): string {
   const links = [...new Set([...Object.keys(offline.links), ...Object.keys(online.links)])].sort() as (keyof PhaseCost['links'])[];
   const rows = [
     [`suite ${name}`, 'offline', 'online'],
@@ -59,5 +60,6 @@ function describe(name: string, { offline, online, seconds }: SuiteEstimate): st
       formatSeconds(online.seconds[profile]!),
     ]),
   ];
-  return `${formatTable(rows)}\ntimes are those of three machines like this one, predicted`;
+  const memory = peakBytes === undefined ? '' : `\nmost memory: ${formatPeaks(peakBytes)}`;
+  return `${formatTable(rows)}${memory}\ntimes are those of three machines like this one, predicted`;
 }

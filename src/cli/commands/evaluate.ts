@@ -62,7 +62,7 @@ async function evaluate(model: OpenModel, pictures: Pictures, options: EvaluateO
     await scores.add(from, count, outputs ?? activated(model.compiled.program, fixed.logits, count), plaintext);
   };
   if (options.precision === 'secure') {
-    const session = await openLocal(model, options, task);
+    const session = await openLocal(model, { ...options, batch: Math.min(options.batch, dataset.count) }, task);
     await eachAnswer(session, dataset, { batch: options.batch, ahead: 2 }, task, (from, count, images, { logits }) =>
       judge(from, count, images, activated(session.program, logits, count)),
     );

@@ -2,6 +2,7 @@
 import type { Command } from 'commander';
 import { openCompute } from '../compute.js';
 import { explain, hostServer, parseListenAddress, readPem, readTls } from '../hosting.js';
+import { checkMemory } from '../memory.js';
 import { findModel, openModel } from '../model.js';
 import { createCommand, type ModelOptions, withCompilation, withPlan } from '../options.js';
 import { openPictures } from '../pictures.js';
@@ -32,6 +33,7 @@ export function serverCommand(): Command {
             : await openPictures([options.calibrate], {}, output, source.description);
         const opened = await openModel(source, options, task, compute, pictures, 'calibrate');
         const { compiled } = await planModel(opened, options, source.stored !== undefined, task);
+        checkMemory(compiled.program, 'masked', 1, ['server']);
         const listener = await hostServer({
           compute,
           ...address,

@@ -43,6 +43,14 @@ function roundEnvironment(environment: CostEnvironment, round: Round): CostEnvir
   return { program: environment.program, batch: environment.batch, elements: () => pairs(round) };
 }
 
+/** The rounds, as the ReLUs that they are. */
+export function roundsAsRelu(
+  step: MaxPoolStep,
+  environment: CostEnvironment,
+): readonly { readonly step: ReluStep; readonly environment: CostEnvironment }[] {
+  return roundsOf(step, environment.batch).map((round) => ({ step: roundStep(step), environment: roundEnvironment(environment, round) }));
+}
+
 interface Nested {
   readonly context: StepContext;
   readonly output: () => Words;
@@ -63,7 +71,7 @@ function nested(context: StepContext, round: Round, index: number, input?: Words
     receive: (from, name, bytes) => outer.receive(from, name + offset, bytes),
     draw: (peer, part, out, again) => outer.draw(peer, part + offset, out, again),
     cached: (key, make) => outer.cached(`${index}/${key}`, make),
-    branch: (after, quiet) => within(outer.branch(after, quiet)),
+    branch: (after) => within(outer.branch(after)),
   });
   // After the rounds before, whose pieces have clocks of their own.
   return { context: within(context.branch(true)), output: () => output! };

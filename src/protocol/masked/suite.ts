@@ -4,6 +4,7 @@ import * as ends from './ends.js';
 import { linear } from './linear.js';
 import { add, concat, resample, sumpool, view } from './local.js';
 import { maxpool } from './maxpool.js';
+import { memoryOf } from './memory.js';
 import { allPlans, choiceOf } from './plan.js';
 import { product } from './product.js';
 import { relu } from './relu.js';
@@ -18,4 +19,5 @@ export const masked: Suite = {
   comparisonWays: ({ low, high }) => allPlans(high - low).map(choiceOf),
   rangeBits: (ringBits) => ringBits,
   refuses: () => undefined,
+  memoryOf,
 };
