@@ -8,10 +8,8 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openCompute } from '../src/cli/compute.js';
 import { formatBytes, formatCount } from '../src/cli/format.js';
-import { findModel, openModel } from '../src/cli/model.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
 import { estimator } from '../src/cli/private-run.js';
-import type { Task } from '../src/cli/task.js';
 import { generatePictures } from '../src/data/generated.js';
 import { plainPreprocessing } from '../src/data/preprocess.js';
 import type { Compute } from '../src/kernel/compute.js';
@@ -20,9 +18,9 @@ import { writeOnnx } from '../src/model/onnx-writer.js';
 import { withoutCaps } from '../src/model/passes/replace.js';
 import type { Patch } from '../src/model/program.js';
 import type { RunPhase } from '../src/protocol/operation.js';
+import { compileOnnx } from './_compile.js';
 import { networkBytes } from './_networks.js';
 import { type BenchOptions, benchOptions, commandTask, median, printRows, withParties } from './_parties.js';
-import { uniformSpec } from './_resnet20.js';
 
 const shared = fileURLToPath(new URL('../../../shared/data/imagenet', import.meta.url));
 
@@ -82,13 +80,6 @@ function plaintextSeconds(runtime: 'node' | 'web', path: string, shape: readonly
   return status === 0 ? JSON.parse(stdout.toString()).seconds : undefined;
 }
 
-async function compile(path: string, patch: Patch | undefined, threads: number, task: Task, compute: Compute): Promise<StoredModel> {
-  const spec = `${path}.spec.json`;
-  if (patch !== undefined) writeFileSync(spec, await uniformSpec(path, patch));
-  const settings = { json: false, quiet: true, threads, suite: 'masked', cache: true, seed: 1, ...(patch && { spec }) };
-  return openModel(await findModel(path, settings), settings, task, compute);
-}
-
 /** What was measured of a case, or undefined where its file is absent. */
 async function measure({ name, onnx, patch }: Case, folder: string, { threads, runs = 4 }: BenchOptions): Promise<Row | undefined> {
   const { task, end } = commandTask();
@@ -99,7 +90,7 @@ async function measure({ name, onnx, patch }: Case, folder: string, { threads, r
     const bytes = await onnx(compute);
     if (bytes === undefined) return undefined;
     writeFileSync(path, bytes);
-    model = await compile(path, patch, threads, task, compute);
+    model = await compileOnnx(path, patch, threads, task, compute);
   } finally {
     await end();
   }

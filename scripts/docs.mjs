@@ -65,6 +65,11 @@ rows; \`failed\` counts pictures with a logit more than 2 off, which a failed tr
     'Predicted seconds',
     'Seconds that `estimate` predicts beside those of a run in three processes over imitated networks; the ratio is predicted to measured.',
   ],
+  plan: [
+    'Plans for networks',
+    `How comparisons are made where \`--network\` names a network, chosen by predicted time: in one round trip or two, and with which digits. Seconds
+predicted and measured, of three processes over imitated networks, with that plan and with the fewest bytes; no second row where those are what is chosen.`,
+  ],
   distortion: [
     'Distortion and choices',
     `Time to measure, rank correlation of first-order and exact distortions (plain ReLU left out), and answers that choices keep without any training.

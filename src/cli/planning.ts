@@ -29,16 +29,21 @@ export async function planModel<M extends StoredModel>(
   task: Task,
 ): Promise<M> {
   const suite = suites[name]!;
-  const { compiled, summary } = model;
-  const { program } = compiled;
+  const { program } = model.compiled;
   if (compiledBefore || network === undefined || network === 'infinite' || aim === 'bytes') return model;
   if (suite.comparisonWays === undefined || suite.refuses(program) !== undefined || isPlanned(program)) return model;
   const machine = await openMachine({ suite: name, threads, ringBits: program.ringBits }, task);
   const planned = planProgram(program, suite, network, machine, aim);
   const plan = { network: networkName(network), aim, seconds: planned.seconds, fewestBytes: planned.fewestBytes };
   const layers = comparedLayers(planned.program);
-  const hash = await programHash(planned.program);
-  return { ...model, compiled: { ...compiled, program: planned.program, hash }, summary: { ...summary, hash, plan: { ...plan, layers } } };
+  const changed = await withProgram(model, planned.program);
+  return { ...changed, summary: { ...changed.summary, plan: { ...plan, layers } } };
+}
+
+/** The model with a program of other comparisons, and its hash. */
+export async function withProgram<M extends StoredModel>(model: M, program: Program): Promise<M> {
+  const hash = await programHash(program);
+  return { ...model, compiled: { ...model.compiled, program, hash }, summary: { ...model.summary, hash } };
 }
 
 /** Comparisons that were chosen. */

@@ -97,6 +97,22 @@ const connected: fc.Arbitrary<ConvGeometry> = fc
     ...{ outputHeight: 1, outputWidth: 1, groups: 1, inputChannels: inputs, outputChannels: outputs },
   }));
 
+/** Kernels of 3 x 3 on maps and channels for which assembly/conv-nine.ts is taken, and some for which it is not. */
+const nine: fc.Arbitrary<ConvGeometry> = fc
+  .record({
+    groups: fc.constantFrom(1, 1, 2),
+    inputs: fc.integer({ min: 15, max: 150 }),
+    outputs: fc.integer({ min: 15, max: 40 }),
+    height: fc.integer({ min: 5, max: 21 }),
+    width: fc.integer({ min: 5, max: 21 }),
+    pad: fc.tuple(fc.nat(3), fc.nat(3), fc.nat(3), fc.nat(3)),
+  })
+  .map(({ groups, inputs, outputs, height, width, pad: [top, bottom, left, right] }) => ({
+    ...{ ...simplest, kernelHeight: 3, kernelWidth: 3, padTop: top, padLeft: left, groups },
+    ...{ inputChannels: groups * inputs, outputChannels: groups * outputs, inputHeight: height, inputWidth: width },
+    ...{ outputHeight: height + top + bottom - 2, outputWidth: width + left + right - 2 },
+  }));
+
 const anyConvolution = fc.oneof(dense, depthwise, pointwise, connected);
 const batches = fc.integer({ min: 0, max: 5 });
 const inputCount = (g: ConvGeometry, batch: number): number => batch * g.inputChannels * g.inputHeight * g.inputWidth;
@@ -146,9 +162,12 @@ describe.each([
   });
   afterAll(() => compute.close());
 
-  it('convolution of words', async () => {
+  it.each([
+    ['words', anyConvolution, batches, numRuns],
+    ['words by 3 x 3 kernels', nine, fc.integer({ min: 1, max: 3 }), Math.ceil(numRuns / 3)],
+  ] as const)('convolution of %s', async (_, geometries, sizes, numRuns) => {
     await fc.assert(
-      fc.asyncProperty(anyConvolution, batches, fc.integer(), fc.boolean(), fc.boolean(), async (g, batch, seed, withBias, withAddend) => {
+      fc.asyncProperty(geometries, sizes, fc.integer(), fc.boolean(), fc.boolean(), async (g, batch, seed, withBias, withAddend) => {
         const weights = words(weightsOf(g), seed);
         const input = words(inputCount(g, batch), seed + 1);
         const bias = words(g.outputChannels, seed + 2);
@@ -171,7 +190,7 @@ describe.each([
   });
 
   it('convolution of 64-bit words, right in all of them or in as many bits as a ring has', async () => {
-    const rings = fc.oneof(fc.integer({ min: 33, max: 46 }), fc.constantFrom(47, 64));
+    const rings = fc.oneof(fc.integer({ min: 33, max: 47 }), fc.constantFrom(48, 64));
     const added = fc.record({ withBias: fc.boolean(), withAddend: fc.boolean() });
     await fc.assert(
       fc.asyncProperty(anyConvolution, batches, fc.integer(), added, rings, async (g, batch, seed, { withBias, withAddend }, bits) => {

@@ -11,7 +11,7 @@ export type PackedWeights = Packed<Int32Array> | Packed<BigInt64Array>;
 /**
  * Packs weights [outputChannels, inputChannels / groups, kernelHeight, kernelWidth], which may lie anywhere, once for many
  * convolutions. Give them back with {@link freeWeights}. Throws RangeError where their number does not fit the geometry.
- * @param ringBits Of 64-bit words: bits of results that need to be right. Convolutions of up to 46 bits are faster.
+ * @param ringBits Of 64-bit words: bits of results that need to be right. Convolutions of up to 47 bits are faster.
  */
 export async function packWeights(compute: Compute, geometry: ConvGeometry, weights: Words, ringBits = 64): Promise<PackedWeights> {
   if (weights instanceof BigInt64Array) return packLongs(compute, geometry, weights, ringBits);
@@ -21,6 +21,7 @@ export async function packWeights(compute: Compute, geometry: ConvGeometry, weig
 /** Gives the memory of packed weights back to the heap. */
 export function freeWeights(compute: Compute, packed: PackedWeights | Packed<Float32Array>): void {
   compute.free(packed.values, packed.record);
+  if (packed.nines) compute.free(packed.nines.record);
 }
 
 /**

@@ -1,4 +1,4 @@
-// Convolutions and pooling sums of 64-bit words, mod 2^64 or, faster, mod 2^33 to 2^46: what linear.ts calls for that width.
+// Convolutions and pooling sums of 64-bit words, mod 2^64 or, faster, mod 2^33 to 2^47: what linear.ts calls for that width.
 import type { Compute } from './compute.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
 import { type ConvolveOptions, expectLength, onHeap, type Packed } from './packed.js';
@@ -12,7 +12,7 @@ const ownScratch = 512;
 const stepBytes = 64;
 
 /** Rings of 33 to so many bits have a kernel that works in vectors: conv-wide.ts. */
-const widestBits = 46;
+const widestBits = 47;
 /** Bytes of a step of its panels. */
 const wideStepBytes = 96;
 const wideMacNanoseconds = 0.15;

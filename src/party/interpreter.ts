@@ -166,6 +166,8 @@ interface Position {
   readonly depth: number;
   readonly rounds: Record<RunPhase, number>;
   readonly waitSeconds: number | undefined;
+  /** Whether waits are noted by others. */
+  readonly quiet?: boolean;
 }
 
 /** What of an inference a step works on. */
@@ -218,7 +220,10 @@ function stepContext(party: PartyState, environment: CostEnvironment, place: Pla
       const wait = at.waitSeconds === undefined ? {} : { waitSeconds: at.waitSeconds };
       const start = party.recorder && timelineNow();
       const message = await channel(from).receive(label, { maxBytes: bytes, ...wait });
-      if (start !== undefined) noteArrival(party, at, from, name, message.payload.length, start);
+      if (start !== undefined) {
+        if (!at.quiet) noteWait(party, at, start);
+        noteMessage(party, at, 'received', from, name, message.payload.length, timelineNow());
+      }
       if (message.payload.length !== bytes && !(orNone && message.payload.length === 0))
         throw wrongSize(party, from, at, name, bytes, message.payload.length);
       clock = Math.max(clock, message.depth);
@@ -243,6 +248,12 @@ function stepContext(party: PartyState, environment: CostEnvironment, place: Pla
       branches.push(own.clock);
       return own.context;
     },
+    rest() {
+      const start = party.recorder && timelineNow();
+      return () => {
+        if (start !== undefined) noteWait(party, at, start);
+      };
+    },
   };
   return { context, clock: latest };
 }
@@ -266,11 +277,9 @@ function noteDeparture(party: PartyState, at: Position, to: Role, name: number, 
   if (step >= party.program.steps.length) party.recorder?.span({ kind: 'step', phase, inference, step, start: opened, end: timelineNow() });
 }
 
-/** A message that a step awaited since `start`. */
-function noteArrival(party: PartyState, at: Position, from: Role, name: number, bytes: number, start: number): void {
-  const { phase, number: inference, step } = at;
-  party.recorder?.span({ kind: 'wait', phase, inference, step, start, end: timelineNow() });
-  noteMessage(party, at, 'received', from, name, bytes, timelineNow());
+/** A step that waited since `start`. */
+function noteWait({ recorder }: PartyState, { phase, number: inference, step }: Position, start: number): void {
+  recorder?.span({ kind: 'wait', phase, inference, step, start, end: timelineNow() });
 }
 
 function wrongSize(party: PartyState, from: Role, at: Position, name: number, expected: number, got: number): PeerError {

@@ -94,7 +94,11 @@ export function createPutAside(room: MaterialRoom, role: Role, contextOf: (index
         messages.set(`${from} ${name}`, await store.put(await context.receive(from, name, bytes)));
       }
       const receive: StepContext['receive'] = (from, name) => messages.get(`${from} ${name}`)!();
-      const receiving = (outer: StepContext): StepContext => ({ ...outer, receive, branch: (after) => receiving(outer.branch(after)) });
+      const receiving = (outer: StepContext): StepContext => ({
+        ...outer,
+        receive,
+        branch: (after, quiet) => receiving(outer.branch(after, quiet)),
+      });
       aside.set(index, () => operation[role].offline(receiving(contextOf(index)), step));
       return true;
     },

@@ -56,9 +56,12 @@ export interface StepContext<W extends Words = Words> extends CostEnvironment {
   cached<T>(key: string, make: () => T): T;
   /**
    * The same hands for work that runs beside other work of the step: its messages are a chain of their own, from which rounds are counted. It
-   * starts where this one's is or, `after` them, where the longest chain of all its branches is.
+   * starts where this one's is or, `after` them, where the longest chain of all its branches is. A `quiet` one leaves it to `rest` to note when
+   * the step waits.
    */
-  branch(after?: boolean): StepContext<W>;
+  branch(after?: boolean, quiet?: boolean): StepContext<W>;
+  /** For timelines: all branches wait for messages from now on, until what it returns is called. */
+  rest(): () => void;
 }
 
 /** Convolution weights of one layer, packed for the kernel, with the bias (the server's only). */

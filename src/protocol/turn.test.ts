@@ -40,6 +40,34 @@ describe('a turn', () => {
     expect(log).toEqual(['0 begins', '1 begins', 'second', '1 ends', 'first', '0 ends']);
   });
 
+  it('says when every part waits, and no longer than that', async () => {
+    const rests: [number, number][] = [];
+    const turn = createTurn(() => {
+      const start = performance.now();
+      return () => rests.push([start, performance.now()]);
+    });
+    const messages = [message(), message()];
+    const spin = () => {
+      for (const until = performance.now() + 5; performance.now() < until; );
+    };
+    const start = performance.now();
+    const ended = turn.all(
+      messages.map(({ awaited }) => async () => {
+        spin();
+        await turn.whileWaiting(awaited);
+        spin();
+      }),
+    );
+    setTimeout(() => messages[0]!.come(''), 40);
+    setTimeout(() => messages[1]!.come(''), 80);
+    await ended;
+    const whole = performance.now() - start;
+    const rested = rests.reduce((sum, [from, to]) => sum + to - from, 0);
+    expect(rests.length).toBe(2);
+    expect(rested).toBeGreaterThan(0);
+    expect(rested).toBeLessThanOrEqual(whole - 20 + 0.1);
+  });
+
   it('tells the first failure after every part has ended, those too that would wait for ever', async () => {
     const turn = createTurn();
     const [lost, never] = [message(), message()];

@@ -10,9 +10,12 @@ export interface Turn {
   all(parts: readonly (() => Promise<void>)[]): Promise<void>;
 }
 
-export function createTurn(): Turn {
+/** @param rest Called when every part waits; what it returns, when one goes on. */
+export function createTurn(rest: () => () => void = () => () => undefined): Turn {
   const queue: (() => void)[] = [];
   let busy = false;
+  let open = 0;
+  let resume: (() => void) | undefined;
   let failure: { readonly reason: unknown } | undefined;
   let fail: (reason: unknown) => void = () => undefined;
   const failed = new Promise<never>((_, reject) => {
@@ -23,13 +26,16 @@ export function createTurn(): Turn {
   const take = async (): Promise<void> => {
     if (busy) await new Promise<void>((resolve) => queue.push(resolve));
     busy = true;
+    resume?.();
+    resume = undefined;
   };
   const pass = (): void => {
     busy = false;
     const next = queue.shift();
-    if (next === undefined) return;
-    busy = true;
-    next();
+    if (next !== undefined) {
+      busy = true;
+      next();
+    } else if (open > 0) resume = rest();
   };
 
   return {
@@ -42,6 +48,7 @@ export function createTurn(): Turn {
       }
     },
     async all(parts) {
+      open = parts.length;
       await Promise.allSettled(
         parts.map(async (part) => {
           await take();
@@ -51,6 +58,7 @@ export function createTurn(): Turn {
             failure ??= { reason };
             fail(reason);
           } finally {
+            open--;
             pass();
           }
         }),

@@ -68,9 +68,22 @@ const cases: readonly Case[] = [
   ['ReLU, 13 bits compared', relu(12, 25), elements],
   ['ReLU, 16 bits compared', relu(12, 28), elements],
   ['ReLU, all 32 bits compared', relu(0, 32), elements],
+  ['ReLU, 13 bits compared, in one round trip', relu(12, 25, { comparison: { groups: [[6, 6]], roundTrips: 1 } }), elements],
+  ['ReLU, 16 bits compared, in one round trip', relu(12, 28, { comparison: { groups: [[7, 8]], roundTrips: 1 } }), elements],
   [
     'block ReLU 2 × 2, 16 bits compared',
     relu(12, 28, {
+      patches: [
+        [2, 2],
+        [2, 2],
+      ],
+    }),
+    elements,
+  ],
+  [
+    'block ReLU 2 × 2, 16 bits compared, in one round trip',
+    relu(12, 28, {
+      comparison: { groups: [[7, 8]], roundTrips: 1 },
       patches: [
         [2, 2],
         [2, 2],

@@ -35,7 +35,8 @@ function varied(): ReturnType<typeof smallNetwork> {
   const { program } = network;
   const steps = program.steps.map((step) => {
     if (step.name === 'sharper') return { ...(step as ReluStep), cap: 4096 };
-    return step.name === 'sharp' ? { ...(step as ReluStep), window: { low: 8, high: 15 } } : step;
+    const comparison = { groups: [[3, 3]], roundTrips: 1 } as const;
+    return step.name === 'sharp' ? { ...(step as ReluStep), window: { low: 8, high: 15 }, comparison } : step;
   });
   return { ...network, program: { ...program, steps } };
 }

@@ -1,4 +1,4 @@
-// Convolution mod 2^k of 64-bit words, 33 <= k <= 46: in vectors of 32 bits, where 64-bit multiplication has none (conv-longs.ts is scalar).
+// Convolution mod 2^k of 64-bit words, 33 <= k <= 47: in vectors of 32 bits, where 64-bit multiplication has none (conv-longs.ts is scalar).
 // With l = k - 32, every word is a' 2^l + a'' (a'' its low l bits as a signed number), and
 //
 //   a b = 2^l (a' (b mod 2^32) + a'' b' mod 2^32) + a'' b''   mod 2^k
@@ -93,31 +93,44 @@ function addSums(output: usize, rowBytes: usize, rows: i32, columns: i32, up: i3
   }
 }
 
-/** to = a . b for 4 rows by 8 columns, or the first 4 of them. */
+/** to = from + a . b for 4 rows by 8 columns, or the first 4 of them. */
 @inline
-function multiply(a: usize, b: usize, steps: i32, to: usize, columns: i32): void {
+function multiply(a: usize, b: usize, steps: i32, from: usize, fromStride: usize, to: usize, columns: i32): void {
   const zeros = scratch + zerosAt;
-  if (columns > 4) tile8<i32>(a, b, steps, zeros, 0, zeros, to, 32);
-  else tile4<i32>(a, b, steps, zeros, 0, zeros, to, 32);
+  if (columns > 4) tile8<i32>(a, b, steps, from, fromStride, zeros, to, 32);
+  else tile4<i32>(a, b, steps, from, fromStride, zeros, to, 32);
+}
+
+/** Makes the exact sums small again: all but their lowest bits go to the others, which count in 2^low. */
+function carry(low: i32): void {
+  const mask = i32x4.splat((1 << low) - 1);
+  const end = scratch + sumsAt + 128;
+  for (let at = scratch + sumsAt; at < end; at += 16) {
+    const exact = v128.load(at, 128);
+    v128.store(at, i32x4.add(v128.load(at), i32x4.shr_s(exact, low)));
+    v128.store(at, v128.and(exact, mask), 128);
+  }
 }
 
 /** Output rows of the panels [first, last) at 8 columns whose inputs are packed. `a` are the weights of panel 0 from the block's first step on. */
 function multiplyTile(a: usize, k: i32, kc: i32, output: usize, rowBytes: usize, rows: i32, first: i32, last: i32, valid: i32, low: i32): void {
-  // A sum of so many products of low parts stays within 31 bits and a sign.
+  // A sum of so many products of low parts, and what a carry leaves, stays within 31 bits and a sign.
   const most = low <= 8 ? kc : min(kc, (1 << (33 - 2 * low)) - 1);
+  const zeros = scratch + zerosAt;
   const sums = scratch + sumsAt;
+  const exact = sums + 128;
   const panel = scratch + panelsAt;
   const lowParts = panel + (<usize>kc << 6);
   for (let m = first; m < last; m++) {
     const weights = a + <usize>m * k * weightBytes;
     const lowWeights = weights + (<usize>kc << 4);
-    const out = output + <usize>(m << 2) * rowBytes;
-    multiply(weights, panel, 2 * kc, sums, valid);
-    for (let from = 0; from < kc; from += most) {
-      multiply(lowWeights + (<usize>from << 4), lowParts + (<usize>from << 5), min(most, kc - from), sums + 128, valid);
-      addSums(out, rowBytes, min(4, rows - (m << 2)), valid, low);
-      if (from == 0 && most < kc) memory.fill(sums, 0, 128);
+    multiply(weights, panel, 2 * kc, zeros, 0, sums, valid);
+    multiply(lowWeights, lowParts, most, zeros, 0, exact, valid);
+    for (let from = most; from < kc; from += most) {
+      carry(low);
+      multiply(lowWeights + (<usize>from << 4), lowParts + (<usize>from << 5), min(most, kc - from), exact, 32, exact, valid);
     }
+    addSums(output + <usize>(m << 2) * rowBytes, rowBytes, min(4, rows - (m << 2)), valid, low);
   }
 }
 

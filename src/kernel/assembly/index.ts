@@ -12,6 +12,7 @@ export { ceilingFloats, ceilingWords } from './ceiling';
 export { multiplyPackedFloats, multiplyPackedWords } from './gemm';
 export { multiplyLongs } from './longs';
 export { convolveLongs, sumPoolLongs } from './conv-longs';
+export { convolveNine } from './conv-nine';
 export { convolveWide, packWideRows } from './conv-wide';
 export { blockChanges, gateFloats } from './blocks';
 export { blockRelu, blockReluGate } from './block-relu';

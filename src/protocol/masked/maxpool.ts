@@ -71,7 +71,7 @@ function nested(context: StepContext, round: Round, index: number, input?: Words
     receive: (from, name, bytes) => outer.receive(from, name + offset, bytes),
     draw: (peer, part, out, again) => outer.draw(peer, part + offset, out, again),
     cached: (key, make) => outer.cached(`${index}/${key}`, make),
-    branch: (after) => within(outer.branch(after)),
+    branch: (after, quiet) => within(outer.branch(after, quiet)),
   });
   // After the rounds before, whose pieces have clocks of their own.
   return { context: within(context.branch(true)), output: () => output! };

@@ -120,8 +120,8 @@ function partInPieces<M>(part: RolePart<ReluStep, M>, piecesOf: Pieces): RolePar
         const pieces = piecesOf(step, context);
         if (pieces.length === 0) return online(context, step, materials[0]!);
         const output = outputOf(context, step);
-        const turn = createTurn();
-        const hands = pieces.map((piece, i) => handsOf(context.branch(true), piece, i, output.whole, turn));
+        const turn = createTurn(context.rest);
+        const hands = pieces.map((piece, i) => handsOf(context.branch(true, true), piece, i, output.whole, turn));
         await turn.all(
           pieces.map(
             ({ step }, i) =>
