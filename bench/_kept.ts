@@ -6,7 +6,6 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../../', import.meta.url));
-const recordsName = 'finetuning.jsonl';
 
 export interface Kept {
   /** Path of a large file that was made from `from`; `ending` tells several apart. */
@@ -17,10 +16,19 @@ export interface Kept {
   once<T>(from: unknown, make: () => Promise<T>): Promise<T>;
 }
 
-/** Opens what is kept: in one folder, or by default in bench/finetuning.jsonl and .cache/bench/finetuning. */
-export async function openKept(folder: string | undefined): Promise<Kept> {
-  const files = folder ?? join(root, '.cache/bench/finetuning');
-  const records = join(folder ?? join(root, 'bench'), recordsName);
+/** What is kept under each name: fine-tunings, which take hours, in the repository; times of this machine and these programs outside it. */
+const defaultFolders = {
+  finetuning: 'bench',
+  models: '.cache/bench',
+  growth: '.cache/bench',
+  segmentation: '.cache/bench',
+  imagenet: '.cache/bench',
+};
+
+/** Opens what is kept as `name`.jsonl: in one folder, or by default in that of its name, and large files in .cache/bench/`name`. */
+export async function openKept(folder: string | undefined, name: keyof typeof defaultFolders = 'finetuning'): Promise<Kept> {
+  const files = folder ?? join(root, '.cache/bench', name);
+  const records = join(folder ?? join(root, defaultFolders[name]), `${name}.jsonl`);
   await mkdir(files, { recursive: true });
   const before = await readFile(records, 'utf8').catch(() => '');
   const results = readRecords(before);

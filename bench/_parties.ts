@@ -42,6 +42,8 @@ export interface BenchOptions {
   readonly networks?: readonly string[];
   /** Part of the names of cases. */
   readonly match?: string;
+  /** Of pictures, for networks of any size. */
+  readonly size?: 'small' | 'full';
   /** Folder to write plots to. */
   readonly plots?: string;
   /** Folder of results that are kept from run to run, minutes after which none is begun, and what each takes: for those that take hours. */
@@ -65,6 +67,7 @@ export function benchOptions(): BenchOptions {
       suite: text,
       network: text,
       case: text,
+      size: text,
       plots: text,
       kept: text,
       minutes: text,
@@ -91,6 +94,7 @@ export function benchOptions(): BenchOptions {
     // A rate and a round trip have a comma between them: several networks are set apart by blanks.
     networks: values.network?.trim().split(/\s+/),
     match: values.case,
+    size: values.size,
     plots: values.plots,
     against: values.against,
   };

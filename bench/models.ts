@@ -1,22 +1,30 @@
-// tessera bench models: which networks load and run unchanged, one generated picture each, in three processes on this machine. The ONNX files
-// of TESSERA_MODELS (files or folders, apart by ":"), else the real ones of ../shared/data; says so where there are none. Random weights do:
-// time and bytes depend on shapes. --case NAME keeps files whose names contain it.
+// tessera bench models: which networks load and run unchanged, one picture each, in three processes on this machine: the real ones of ../shared/data
+// where they are, and those of bench/networks, whose weights are random. --size small takes pictures that any machine answers in seconds;
+// --case NAME keeps networks whose names contain it; TESSERA_MODELS names other ONNX files (files or folders, apart by ":") instead.
+// Rows are kept in .cache/bench (--kept FOLDER) as they are finished: a bench that was killed goes on with what is missing.
 import { existsSync, readdirSync, statSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { basename, dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { sharedLabels } from '../src/cli/answers.js';
-import { openCompute } from '../src/cli/compute.js';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
-import { findModel, openModel } from '../src/cli/model.js';
-import type { ModelOptions } from '../src/cli/options.js';
-import { estimator } from '../src/cli/private-run.js';
+import { readOnnx } from '../src/cli/model.js';
 import { activated } from '../src/cli/run-report.js';
+import { loadDataset } from '../src/data/dataset.node.js';
 import { generatePictures } from '../src/data/generated.js';
 import { plainPreprocessing } from '../src/data/preprocess.js';
+import type { Compute } from '../src/kernel/compute.js';
+import { createNodeCompute } from '../src/kernel/pool.node.js';
+import { forward } from '../src/model/forward.js';
+import { inspectModel } from '../src/model/inspect.js';
 import { resizedShape } from '../src/model/output.js';
-import { benchOptions, commandTask, printRows, withParties } from './_parties.js';
+import { openKept } from './_kept.js';
+import { networkFile, randomNetworks } from './_networks.js';
+import { benchOptions, printRows } from './_parties.js';
+import { buildKey, compileModel, type PhaseCost, runPrivately } from './_private.js';
 
 interface Row {
   readonly network: string;
+  readonly weights: 'trained' | 'random' | 'given';
   readonly input: string;
   /** Why it does not run; the rest is absent then. */
   readonly refused?: string;
@@ -24,68 +32,136 @@ interface Row {
   readonly comparisons?: number;
   /** Share of labels, or of pixels of a map, as in float. */
   readonly agreement?: number;
-  readonly offline?: { readonly bytes: number; readonly seconds: number };
-  readonly online?: { readonly bytes: number; readonly seconds: number };
+  /** Root mean square of the outputs' errors, as a share of their standard deviation. */
+  readonly error?: number;
+  readonly offline?: PhaseCost;
+  readonly online?: PhaseCost;
+  readonly peakBytes?: number;
 }
 
-const shared = ['cifar10/minionn-relu', 'cifar10/minionn-poly5', 'cifar10/resnet20', 'cifar10/resnet32'].map(
-  (name) => `../shared/data/${name}.onnx`,
-);
+/** A network to run; `file` writes it where it has to be written. */
+interface Entry {
+  readonly name: string;
+  readonly weights: Row['weights'];
+  /** Dataset descriptor with pictures for it; made-up ones without. */
+  readonly pictures?: string;
+  file(compute: Compute): Promise<string>;
+}
 
-/** The ONNX files to run. */
-function files(match: string | undefined): readonly string[] {
-  const given = process.env.TESSERA_MODELS?.split(':') ?? shared;
-  const found = given.filter((path) => existsSync(path));
+const shared = fileURLToPath(new URL('../../../shared/data', import.meta.url));
+
+/** Trained networks, and the random ones they stand in for. */
+const trained: readonly (readonly [name: string, file: string, instead?: string])[] = [
+  ['MiniONN CIFAR-10', 'cifar10/minionn-relu', 'MiniONN CIFAR-10'],
+  ['MiniONN CIFAR-10, no ReLU', 'cifar10/minionn-poly7'],
+  ['ResNet-20 CIFAR-10', 'cifar10/resnet20'],
+  ['SqueezeNet 1.1', 'imagenet/squeezenet11', 'SqueezeNet 1.1'],
+  ['MobileNetV1 0.75', 'imagenet/mobilenetv1-075', 'MobileNetV1'],
+  ['ESPNet CamVid', 'camvid/espnet'],
+];
+
+function givenEntries(given: string): readonly Entry[] {
+  const found = given.split(':').filter((path) => existsSync(path));
   const all = found.flatMap((path) => (statSync(path).isDirectory() ? readdirSync(path).map((name) => join(path, name)) : [path]));
-  return all.filter((path) => path.endsWith('.onnx') && (match === undefined || basename(path).includes(match)));
+  const files = all.filter((path) => path.endsWith('.onnx'));
+  return files.map((path) => ({ name: basename(path, '.onnx'), weights: 'given', file: async () => path }));
 }
 
-async function measure(path: string, threads: number): Promise<Row> {
-  const network = basename(path, '.onnx');
-  const { task, end } = commandTask();
+function entries(size: 'small' | 'full'): readonly Entry[] {
+  if (process.env.TESSERA_MODELS !== undefined) return givenEntries(process.env.TESSERA_MODELS);
+  const real = size === 'small' ? [] : trained.filter(([, file]) => existsSync(join(shared, `${file}.onnx`)));
+  const replaced = new Set(real.map(([, , instead]) => instead));
+  const random = randomNetworks.filter(({ name }) => !replaced.has(name));
+  return [
+    ...real.map(([name, file]): Entry => {
+      const path = join(shared, `${file}.onnx`);
+      return { name, weights: 'trained', pictures: join(shared, `${file}.test.json`), file: async () => path };
+    }),
+    ...random.map(({ name, [size]: shape }): Entry => ({ name, weights: 'random', file: (compute) => networkFile(compute, name, shape) })),
+  ];
+}
+
+/** Pictures that a network of so many multiply-adds is calibrated on: 16, or those of some seconds. */
+const calibrationCount = (macs: number): number => Math.max(1, Math.min(16, Math.floor(1.5e10 / macs)));
+
+/** The last of them is answered; for the others the network is compiled. */
+async function picturesFor(entry: Entry, shape: readonly number[], count: number): Promise<Float32Array> {
+  if (entry.pictures === undefined) return generatePictures(shape, plainPreprocessing(shape[0] ?? 1), count, 2);
+  return (await loadDataset(entry.pictures, { limit: count })).read(0, count);
+}
+
+async function measure(compute: Compute, entry: Entry, threads: number): Promise<Row> {
+  const path = await entry.file(compute);
+  const given = entry.pictures === undefined ? undefined : (await loadDataset(entry.pictures, { limit: 1 })).shape;
+  const onnx = await readOnnx(path);
+  const read = onnx.read(given === undefined ? {} : { inputShape: given });
+  const { unsupported, graph, input } = read;
+  const about = { network: entry.name, weights: entry.weights, input: input.shape.join(' × ') };
+  if (graph === undefined) return { ...about, refused: `${unsupported[0]?.op}: ${unsupported[0]?.reason}` };
+  const count = calibrationCount(inspectModel(read).macs);
+  const pictures = await picturesFor(entry, input.shape, count + 1);
+  const size = pictures.length / (count + 1);
+  const images = pictures.subarray(count * size);
+  const calibration = { images: pictures.subarray(0, count * size), count, marginBits: 1 };
+  const model = await compileModel(compute, basename(dirname(path)), graph, calibration);
+  const float = await forward(compute, graph, images, 1);
+  const { program } = model.compiled;
+  const { logits, ...costs } = await runPrivately(model, images, 1, 1, { threads });
+  const positions = resizedShape(program)
+    .slice(1)
+    .reduce((a, b) => a * b, 1);
+  const answers = activated(program, logits, 1);
+  const { drelus, comparisons } = model.summary;
+  return { ...about, drelus, comparisons, agreement: sharedLabels(answers, float, positions), error: errorOf(answers, float), ...costs };
+}
+
+function errorOf(answers: Float32Array, float: Float32Array): number {
+  const mean = float.reduce((sum, v) => sum + v, 0) / float.length;
+  const squares = (of: (v: number, i: number) => number): number => float.reduce((sum, v, i) => sum + of(v, i) ** 2, 0);
+  return Math.sqrt(squares((v, i) => answers[i]! - v) / squares((v) => v - mean));
+}
+
+/** A network that cannot be run has a row that says why. */
+async function rowOf(compute: Compute, entry: Entry, threads: number): Promise<Row> {
   try {
-    const source = await findModel(path);
-    const { unsupported, input } = source.onnx!.read();
-    const about = { network, input: input.shape.join(' × ') };
-    const [first] = unsupported;
-    if (first !== undefined) return { ...about, refused: `${first.op}: ${first.reason}` };
-    const settings = { suite: 'masked', cache: false, seed: 1 } as ModelOptions;
-    const model = await openModel(source, settings, task, await openCompute(task, threads));
-    const picture = generatePictures(input.shape, plainPreprocessing(input.shape[0] ?? 1), 1, 2);
-    const { program } = model.compiled;
-    return await withParties(model, { threads }, async (session) => {
-      const { logits, seconds } = await session.infer(picture, 1);
-      const cost = estimator(session, 'masked')(1);
-      const positions = resizedShape(program)
-        .slice(1)
-        .reduce((a, b) => a * b, 1);
-      const agreement = sharedLabels(activated(program, logits, 1), await model.plaintext(picture, 1), positions);
-      const { drelus, comparisons } = model.summary;
-      const phase = (name: 'offline' | 'online') => ({ bytes: cost[name].bytes, seconds: seconds[name] });
-      return { ...about, drelus, comparisons, agreement, offline: phase('offline'), online: phase('online') };
-    });
+    return await measure(compute, entry, threads);
   } catch (error) {
-    return { network, input: '', refused: error instanceof Error ? error.message : String(error) };
-  } finally {
-    await end();
+    return { network: entry.name, weights: entry.weights, input: '', refused: error instanceof Error ? error.message : String(error) };
   }
 }
 
 const options = benchOptions();
+const { size = 'full', threads } = options;
+const kept = await openKept(options.kept, 'models');
+const build = await buildKey();
+const wanted = entries(size).filter(({ name }) => name.includes(options.match ?? ''));
 const rows: Row[] = [];
-const paths = files(options.match);
-if (paths.length === 0) process.stderr.write('models: no ONNX files; TESSERA_MODELS names some\n');
-for (const path of paths) rows.push(await measure(path, options.threads));
+if (wanted.length === 0) process.stderr.write('models: no network has such a name\n');
+for (const entry of wanted) {
+  const from = ['models', build, threads, size, entry.name];
+  // Kernels with their memory for each: what a large network took is given back.
+  rows.push(
+    await kept.once(from, async () => {
+      const compute = await createNodeCompute({ threads });
+      const row = await rowOf(compute, entry, threads);
+      await compute.close();
+      return row;
+    }),
+  );
+}
 
-const phase = (of: Row['offline']): string => (of === undefined ? '' : `${formatBytes(of.bytes)}, ${formatSeconds(of.seconds)}`);
-const count = (n: number | undefined): string => (n === undefined ? '' : formatCount(n));
+const phase = (of: PhaseCost | undefined): string => (of === undefined ? '' : `${formatBytes(of.bytes)}, ${formatSeconds(of.seconds)}`);
+const text = <T>(value: T | undefined, format: (value: T) => string): string => (value === undefined ? '' : format(value));
 printRows(rows, options, {
   network: (row) => row.network,
+  weights: (row) => row.weights,
   input: (row) => row.input,
   runs: (row) => row.refused ?? 'yes',
-  ReLUs: (row) => count(row.drelus),
-  comparisons: (row) => count(row.comparisons),
-  'labels or pixels as in float': (row) => (row.agreement === undefined ? '' : formatShare(row.agreement)),
+  ReLUs: (row) => text(row.drelus, formatCount),
+  comparisons: (row) => text(row.comparisons, formatCount),
+  'labels or pixels as in float': (row) => text(row.agreement, formatShare),
+  error: (row) => text(row.error, formatShare),
   offline: (row) => phase(row.offline),
   online: (row) => phase(row.online),
+  'most memory of a party': (row) => text(row.peakBytes, formatBytes),
 });

@@ -19,6 +19,7 @@ interface BenchFlags extends CommonOptions {
   readonly network?: string;
   readonly ring?: string;
   readonly elements?: string;
+  readonly size?: string;
   readonly plots?: string;
   readonly against?: readonly string[];
   readonly kept?: string;
@@ -37,8 +38,9 @@ export function benchCommand(): Command {
     .option('--network <list>', 'networks, with blanks between')
     .option('--ring <list>', 'bits of rings, with commas between')
     .option('--elements <list>', 'numbers of elements, with commas between')
+    .addOption(new Option('--size <kind>', 'of pictures, where networks take any').choices(['small', 'full']))
     .option('--plots <folder>', 'also draw what is a function of something, as SVG')
-    .option('--kept <folder>', 'results of trainings, kept from run to run (bench/finetuning.jsonl)')
+    .option('--kept <folder>', 'results that take long, kept from run to run')
     .addOption(new Option('--minutes <n>', 'begin no training after so many; 0 prints what there is').argParser(wholeNumber(0)))
     .addOption(new Option('--pictures <n>', 'training pictures').argParser(wholeNumber(64)))
     .addOption(new Option('--epochs <n>', 'of each training').argParser(wholeNumber(1)))
@@ -73,6 +75,7 @@ function runBenchmark(name: string, options: BenchFlags, atEnd: (end: () => void
     'network',
     'ring',
     'elements',
+    'size',
     'plots',
     'kept',
     'minutes',
