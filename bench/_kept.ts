@@ -22,7 +22,7 @@ const defaultFolders = {
   models: '.cache/bench',
   growth: '.cache/bench',
   segmentation: '.cache/bench',
-  imagenet: '.cache/bench',
+  pictures: '.cache/bench',
 };
 
 /** Opens what is kept as `name`.jsonl: in one folder, or by default in that of its name, and large files in .cache/bench/`name`. */
