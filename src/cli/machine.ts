@@ -2,7 +2,7 @@
 // and the result kept. What the seconds of `estimate` and of `solve` come from (protocol/timing.ts).
 import { createHash } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
-import { cpus } from 'node:os';
+import { cpus, loadavg } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Program } from '../model/program.js';
@@ -33,29 +33,43 @@ interface MachineOptions {
   readonly ringBits: number;
 }
 
+/** A measurement as it is kept: with how busy the machine was before it. */
+interface Kept {
+  readonly rates: MachineRates;
+  /** Processes that wanted to run, averaged over a minute. */
+  readonly load: number;
+}
+
+/** Load above which others take so much of the machine that times tell little of it: all processors busy, and one more process. */
+const busyLoad = cpus().length + 1;
+
 /**
- * This machine's rates: those that were measured before with the same program, or measured now, which takes some seconds. A suite that cannot run
- * every kind of step cannot be measured: its seconds are those of the network alone.
+ * This machine's rates: those that were measured before with the same program, or measured now, which takes some seconds; what was measured while
+ * others kept the machine busy is measured again when they do not. A suite that cannot run every kind of step cannot be measured: its seconds
+ * are those of the network alone.
  */
 export async function openMachine(options: MachineOptions, task: Task): Promise<MachineRates> {
   const { program } = (await sampleModel(options.ringBits)).compiled;
   if (suites[options.suite]!.refuses(program) !== undefined) return { message: { seconds: 0, secondsPerByte: 0 }, work: {} };
-  const folders = ['protocol', 'party', 'kernel', 'wire'].map((name) => fileURLToPath(new URL(`../${name}`, import.meta.url)));
+  const folders = ['protocol', 'party', 'kernel', 'wire', 'cli'].map((name) => fileURLToPath(new URL(`../${name}`, import.meta.url)));
   const code = await Promise.all(folders.map(hashFolder));
   const key = createHash('sha256')
     .update(JSON.stringify([code, options, cpus().map((cpu) => cpu.model), process.version]))
     .digest('hex');
   const file = join(cacheFolder('machines'), `${key.slice(0, 32)}.json`);
   const known = await readFile(file, 'utf8').then(
-    (text) => JSON.parse(text) as MachineRates,
+    (text) => JSON.parse(text) as Kept,
     () => undefined,
   );
-  if (known !== undefined) return known;
+  const load = loadavg()[0]!;
+  if (known !== undefined && (known.load <= busyLoad || load > busyLoad)) return known.rates;
   task.output.note(`Measuring this machine for the ${options.suite} suite, once.`);
+  if (load > busyLoad)
+    task.output.note(`It is busy (load ${load.toFixed(1)}): predicted seconds are too long, and measured again when it is not.`);
   const rates = await measureMachine(options, task);
   // A cache that cannot be written is no failure: the machine is measured again next time.
   await mkdir(dirname(file), { recursive: true }).then(
-    () => writeWhole(file, JSON.stringify(rates)),
+    () => writeWhole(file, JSON.stringify({ rates, load } satisfies Kept)),
     () => {},
   );
   return rates;

@@ -59,7 +59,8 @@ const inAll = ({ offline, online }: PhaseSeconds): number => offline + online;
 /** What was chosen and why, for people. */
 export function describePlan({ network, aim, seconds, fewestBytes, layers }: PlanSummary): string {
   const goal = aim === 'all' ? 'offline and online together' : 'online';
-  if (layers.length === 0) return `plan for ${network}: the fewest bytes everywhere; no other is predicted to take a tenth less ${goal}`;
+  if (layers.length === 0)
+    return `plan for ${network}: the fewest bytes everywhere; no other is predicted to take a twentieth less ${goal}`;
   const kinds = new Map<string, number>();
   for (const { roundTrips, digits } of layers) {
     const text = `${roundTrips === 1 ? 'one round trip' : 'two round trips'}, digits of ${digits.map((group) => group.join(' + ')).join(' | ')} bits`;

@@ -48,12 +48,12 @@ interface Group {
   readonly ways: readonly (ComparisonChoice | undefined)[];
 }
 
-/** A plan has to take so much less than the fewest bytes do: it may send twice as many, and predictions are no better than that. */
-const leastGain = 0.1;
+/** A plan has to take so much less than the fewest bytes do: it may send twice as many. */
+const leastGain = 0.05;
 
 /**
- * Chooses the comparisons with which an inference of one picture takes the least predicted time, if that is a tenth less than what the
- * fewest bytes take. Goes from group to group of like steps, from the fewest bytes and from the fewest rounds, and keeps the better end.
+ * Chooses the comparisons with which an inference of one picture takes the least predicted time, if that is a twentieth less than what
+ * the fewest bytes take. Goes from group to group of like steps, from the fewest bytes and from the fewest rounds, and keeps the better end.
  */
 export function planProgram(
   program: Program,
