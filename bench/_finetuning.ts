@@ -30,6 +30,8 @@ export interface Way {
   readonly weightDecay?: number;
   /** Epochs over which plain ReLU fades. */
   readonly softStart?: number;
+  /** Stages over which the patches come in, a share of the channels at a time; 1 where absent. */
+  readonly stages?: number;
   /** Bits of the ring whose rounding is imitated. */
   readonly qat?: number;
 }

@@ -32,6 +32,7 @@ const changes: readonly Change[] = [
   { name: 'distortions of 1,024 pictures', choice: { samples: 1024 } },
   { name: 'weight decay 0.0005', way: { weightDecay: 5e-4 } },
   { name: 'soft start over half the epochs', way: { softStart: base.epochs / 2 } },
+  { name: 'a share of the channels more each epoch', way: { stages: base.epochs } },
 ];
 
 const rows: Row[] = [];

@@ -16,9 +16,8 @@ const unpacked = join(root, '.cache/data');
 const scratch = join(root, '.cache/scratch');
 const heldOut = 1000;
 const seed = 1;
-/** Rings that are tried, and the share of labels that has to be the float network's. */
-const rings = [32, 36, 40, 44, 48];
-const enough = 0.995;
+/** Share of labels in fixed point that has to be the float network's. */
+const enough = '0.995';
 
 const help = `npm run models [-- NAME…] [flags]: makes models/ from models/recipes, and goes on where a killed call was.
 
@@ -116,29 +115,24 @@ function divided() {
   });
 }
 
-/** The least of the rings that keeps the labels, and what each keeps. */
-function chooseRing(model, spec, data, calibrate) {
-  const kept = {};
-  for (const ring of rings) {
-    const args = [
-      '--spec',
-      spec,
-      '--ring',
-      String(ring),
-      '--data',
-      data,
-      '--calibrate',
-      calibrate,
-      '--precision',
-      'fixed',
-      '--batch',
-      '50',
-    ];
-    kept[ring] = tessera('evaluate', model, ...args).agreement;
-    if (kept[ring] >= enough) break;
-  }
-  const tried = Object.keys(kept).map(Number);
-  return { ringBits: tried.reduce((best, ring) => (kept[ring] > kept[best] ? ring : best)), kept };
+/** The narrowest ring that keeps the labels of pictures that nothing was trained on, and how many of them. */
+function chooseRing(model, spec, data) {
+  const folder = join(values.work, 'ring');
+  const { ringBits, ring } = tessera(
+    'compile',
+    model,
+    '--spec',
+    spec,
+    '--data',
+    data,
+    '--ring',
+    'auto',
+    '--agreement',
+    enough,
+    '-o',
+    folder,
+  );
+  return { ringBits, labelsKept: ring.trials.find((trial) => trial.ringBits === ringBits).agreement };
 }
 
 function full(name) {
@@ -154,13 +148,12 @@ function compressed(name) {
   const ways = ['--budget', `${share}%`, '--finetune', values.epochs, '--seed', String(seed)];
   tessera('optimize', trained(), '--data', data, '--validate', validate, ...ways, '-o', folder);
   const [model, specFile] = [join(folder, 'model.onnx'), join(folder, 'model.spec.json')];
-  const { ringBits, kept } = chooseRing(model, specFile, validate, data);
+  const { ringBits, labelsKept } = chooseRing(model, specFile, validate);
   const spec = JSON.parse(readFileSync(specFile, 'utf8'));
   const { schema, model: hash, made, ...rest } = spec;
-  const about = { ...made, pictures: Number(values.pictures), epochs: Number(values.epochs), labelsByRing: kept };
+  const about = { ...made, pictures: Number(values.pictures), epochs: Number(values.epochs), labelsKept };
   copy(model, join(models, `${name}.onnx`));
   write(join(models, `${name}.spec.json`), `${JSON.stringify({ schema, model: hash, made: about, ringBits, ...rest })}\n`);
-  console.error(`${name}: ring of ${ringBits} bits, labels kept by ring ${JSON.stringify(kept)}`);
 }
 
 function digits(name) {

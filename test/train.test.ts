@@ -180,6 +180,31 @@ describe('tessera finetune', () => {
     expect(after.comparisons).toBe(after.drelus);
   });
 
+  it('learns the same from files, which threads of their own decode, as from records', () => {
+    const bytes = readFileSync(train);
+    const count = 40;
+    writeFileSync(at('forty.bin'), bytes.subarray(0, count * 3073));
+    mkdirSync(at('forty'));
+    const labels: Record<string, number> = {};
+    for (let i = 0; i < count; i++) {
+      const picture = new PNG({ width: 32, height: 32 });
+      picture.data.fill(255);
+      for (let p = 0; p < 1024; p++) for (let c = 0; c < 3; c++) picture.data[4 * p + c] = bytes[i * 3073 + 1 + c * 1024 + p]!;
+      const name = `${String(i).padStart(2, '0')}.png`;
+      labels[name] = bytes[i * 3073]!;
+      writeFileSync(at(`forty/${name}`), PNG.sync.write(picture));
+    }
+    writeFileSync(at('forty/labels.json'), JSON.stringify(labels));
+    const flags = ['--spec', spec, '--validate', validate, '--epochs', '2', '--batch-size', '8'];
+    for (const [from, to] of [
+      ['forty.bin', 'records.onnx'],
+      ['forty', 'files.onnx'],
+    ] as const) {
+      expect(tessera('finetune', small, '--data', at(from), ...flags, '-o', at(to)).status).toBe(0);
+    }
+    expect(readFileSync(at('files.onnx')).equals(readFileSync(at('records.onnx')))).toBe(true);
+  });
+
   it('learns without labels from the network as it was', () => {
     mkdirSync(at('plain'));
     const picture = new PNG({ width: 32, height: 32 });

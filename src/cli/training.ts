@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Dataset, loadDataset, readPreprocessing, selectPictures } from '../data/dataset.node.js';
+import { createDecoder } from '../data/decoder.node.js';
 import { createLoader, shuffledOrder } from '../data/loader.js';
 import { readFileOrExplain } from '../data/picture.node.js';
 import { kindOf } from '../data/sources.node.js';
@@ -186,6 +187,8 @@ export interface TrainingPictureOptions {
   /** Descriptor with the preprocessing of pictures that state none. */
   readonly preprocess?: string;
   readonly seed: number;
+  /** Threads that picture files are decoded on, beside those that compute. */
+  readonly threads: number;
 }
 
 /** Share of the training pictures that is set apart where none are given for validation, and the most that are. */
@@ -196,8 +199,11 @@ const mostHeldOut = 5000;
  * Opens training and validation pictures; without the latter, sets some of the former apart, drawn from the seed.
  * @throws DataError where one cannot be read, or is too small to be divided.
  */
-export async function openTrainingPictures(options: TrainingPictureOptions, { output }: Task): Promise<TrainingPictures> {
-  const shared = options.preprocess === undefined ? {} : { preprocessing: (await readPreprocessing(options.preprocess)).preprocessing };
+export async function openTrainingPictures(options: TrainingPictureOptions, { output, atEnd }: Task): Promise<TrainingPictures> {
+  const { decode, close } = createDecoder(options.threads);
+  atEnd(close);
+  const { preprocessing } = options.preprocess === undefined ? {} : await readPreprocessing(options.preprocess);
+  const shared = { decode, ...(preprocessing === undefined ? {} : { preprocessing }) };
   const limited = (limit: number | undefined): object => (limit === undefined ? shared : { limit, ...shared });
   const train = await loadDataset(options.data, limited(options.limit));
   if (!train.preprocessingStated)

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { dirname, isAbsolute, join } from 'node:path';
 import { DataError } from '../errors.js';
+import type { Decode } from './decoder.node.js';
 import { type Descriptor, parseDescriptor, preprocessingOf } from './descriptor.js';
 import { isPictureName, readFileOrExplain } from './picture.node.js';
 import { type Picture, type Preprocessing, plainPreprocessing, planesOf, preprocess, sizeAfter } from './preprocess.js';
@@ -24,6 +25,8 @@ export interface DatasetOptions {
   readonly limit?: number;
   /** For paths and descriptors that state no preprocessing of their own. */
   readonly preprocessing?: Preprocessing;
+  /** Decodes picture files, on other threads; by default they are decoded where they are read, one after another. */
+  readonly decode?: Decode;
 }
 
 export interface Dataset {
@@ -158,7 +161,19 @@ function at(base: string, path: string): string {
   return isAbsolute(path) ? path : join(base, path);
 }
 
-async function open(source: Source, stated: Preprocessing | undefined, options: DatasetOptions, where: string): Promise<Dataset> {
+/** The source with its files decoded elsewhere. */
+function decodedElsewhere(source: Source, decode: Decode): Source {
+  const { file, annotationFile } = source;
+  return {
+    ...source,
+    ...(file === undefined ? {} : { item: (index: number) => decode(file(index), 'picture') }),
+    ...(annotationFile === undefined ? {} : { annotation: (index: number) => decode(annotationFile(index), 'annotation') }),
+  };
+}
+
+async function open(given: Source, stated: Preprocessing | undefined, options: DatasetOptions, where: string): Promise<Dataset> {
+  const { decode } = options;
+  const source = decode === undefined ? given : decodedElsewhere(given, decode);
   const count = Math.min(source.count, options.limit ?? source.count);
   if (count === 0) throw badData(where, 'it holds no pictures', 'Give at least one.');
   const first = await source.item(0);
@@ -190,7 +205,9 @@ async function open(source: Source, stated: Preprocessing | undefined, options: 
     preprocessingStated: stated !== undefined,
     read: async (start, length) => {
       const out = new Float32Array(length * shape[0] * shape[1] * shape[2]);
-      for (let i = 0; i < length; i++) out.set(await tensor(start + i), (out.length / length) * i);
+      const place = async (i: number): Promise<void> => out.set(await tensor(start + i), (out.length / length) * i);
+      if (decode !== undefined) await Promise.all(Array.from({ length }, (_, i) => place(i)));
+      else for (let i = 0; i < length; i++) await place(i);
       return out;
     },
     item: checked,

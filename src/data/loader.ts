@@ -73,8 +73,10 @@ export function createLoader(examples: Examples, options: LoaderOptions): Loader
     const pixels = ignoreLabel === undefined ? 1 : height * width;
     const labelled = examples.labels !== undefined || ignoreLabel !== undefined;
     const labels = new Int32Array(labelled ? batchSize * pixels : 0);
+    // Asked for together: a set may decode them side by side.
+    const examplesOf = await Promise.all(Array.from(chosen, (index) => read(index)));
     for (const [i, index] of chosen.entries()) {
-      const { item, annotation } = await read(index);
+      const { item, annotation } = examplesOf[i]!;
       const random = createSequence(mix(seed, epoch, index));
       const place = images.subarray(i * size, (i + 1) * size);
       const drawn = augmentInto(item, examples.preprocessing, augmentation, random, place, examples.names[index] ?? 'picture');
@@ -116,8 +118,7 @@ function createReader(examples: Examples, classes: number, memoryBytes: number):
   return async (index) => {
     const known = kept.get(index);
     if (known !== undefined) return known;
-    const item = await examples.item(index);
-    const annotation = await examples.annotation?.(index);
+    const [item, annotation] = await Promise.all([examples.item(index), examples.annotation?.(index)]);
     if (annotation !== undefined)
       checkAnnotation(annotation, sizeOfItem(item), classes, examples.ignore, examples.names[index] ?? 'picture');
     const example = annotation === undefined ? { item } : { item, annotation };

@@ -20,6 +20,9 @@ export interface Source {
   item(index: number): Promise<Picture | Tensor>;
   /** Class of every pixel, for segmentation. */
   annotation?(index: number): Promise<Picture>;
+  /** Where every picture (and annotation) is a file of its own: its path. */
+  file?(index: number): string;
+  annotationFile?(index: number): string;
 }
 
 /** One input tensor, planes × height × width. */
@@ -49,7 +52,8 @@ export function badData(where: string, reason: string, hint: string, cause?: unk
 
 /** One picture file, or several. */
 export function fileSource(paths: readonly string[]): Source {
-  return { count: paths.length, names: paths.map((path) => basename(path)), item: (index) => readPicture(paths[index] as string) };
+  const file = (index: number): string => paths[index] as string;
+  return { count: paths.length, names: paths.map((path) => basename(path)), file, item: (index) => readPicture(file(index)) };
 }
 
 /** A name for each picture of a file. */
@@ -227,12 +231,14 @@ function named(
   labels: readonly number[] | undefined,
   classes: readonly string[] | undefined,
 ): Source {
+  const file = (index: number): string => join(folder, names[index] as string);
   return {
     count: names.length,
     names,
+    file,
     ...(labels === undefined ? {} : { labels }),
     ...(classes === undefined ? {} : { classes }),
-    item: (index) => readPicture(join(folder, names[index] as string)),
+    item: (index) => readPicture(file(index)),
   };
 }
 
@@ -242,9 +248,11 @@ export async function pairsSource(images: string, annotations: string): Promise<
   const marked = new Set(await listPictures(annotations));
   const lacking = names.find((name) => !marked.has(name));
   if (lacking !== undefined) throw badData(annotations, `there is no annotation ${lacking}`, 'Both folders hold equal file names.');
+  const annotationFile = (index: number): string => join(annotations, names[index] as string);
   return {
     ...named(images, names, undefined, undefined),
-    annotation: (index) => readAnnotation(join(annotations, names[index] as string)),
+    annotationFile,
+    annotation: (index) => readAnnotation(annotationFile(index)),
   };
 }
 
