@@ -14,9 +14,10 @@ export async function compileOnnx(
   threads: number,
   task: Task,
   compute: Compute,
+  ring = 32,
 ): Promise<StoredModel> {
   const spec = `${path}.spec.json`;
   if (patch !== undefined) writeFileSync(spec, await uniformSpec(path, patch));
-  const settings = { json: false, quiet: true, threads, suite: 'masked', cache: true, seed: 1, ...(patch && { spec }) };
+  const settings = { json: false, quiet: true, threads, suite: 'masked', ring, cache: true, seed: 1, ...(patch && { spec }) };
   return openModel(await findModel(path, settings), settings, task, compute);
 }
