@@ -56,6 +56,8 @@ export function hostProvider(options: HostOptions): Promise<Listener> {
 export interface ServerHostOptions extends HostOptions {
   readonly model: CompiledModel;
   readonly providerUrl: string;
+  /** Offline bytes of a session's inferences that are prepared and not yet run. */
+  readonly prepareBytes?: number;
   /** Certificate to trust at the provider, PEM. */
   readonly ca?: string;
   /** Called with every link to the provider. */
@@ -72,7 +74,12 @@ export async function hostServer(options: ServerHostOptions): Promise<Listener> 
     options.onProviderLink?.(shaped);
     return shaped;
   };
-  const own = { ...recording(options.recorder), ...sessionLimits(options), ...reporting(options.events) };
+  const own = {
+    ...prepared(options.prepareBytes),
+    ...recording(options.recorder),
+    ...sessionLimits(options),
+    ...reporting(options.events),
+  };
   const server = createServer({ compute, model: served, connectProvider, openStore: fileStores(), ...own });
   return host(options, serverLimits(model.program, options.maxBatch), (link) =>
     server.serve(network === undefined ? link : shape(link, linkSpeed(network, 'server', 'client'))),
@@ -87,6 +94,8 @@ const sessionLimits = ({ idleSeconds, maxBatch }: HostOptions): { idleSeconds?: 
   ...(idleSeconds === undefined ? {} : { idleSeconds }),
   ...(maxBatch === undefined ? {} : { maxBatch }),
 });
+
+const prepared = (bytes: number | undefined): { maxPreparedBytes?: number } => (bytes === undefined ? {} : { maxPreparedBytes: bytes });
 
 const recording = (recorder: Recorder | undefined): { recorder?: Recorder } => (recorder === undefined ? {} : { recorder });
 

@@ -62,6 +62,9 @@ export interface ServerOptions {
   readonly recorder?: Recorder;
 }
 
+/** Default of {@link ServerOptions.maxPreparedBytes}. */
+export const defaultPreparedBytes = 2 ** 29;
+
 export interface Server {
   /** Serves one client until it leaves. Resolves when the session has ended in good order, rejects with what ended it otherwise. */
   serve(client: Channel): Promise<void>;
@@ -171,7 +174,7 @@ async function serveInferences(
   provider: Channel,
   next: () => number,
 ): Promise<void> {
-  const { maxBatch, maxPrepared = 4, maxPreparedBytes = 2 ** 29, idleSeconds = 600 } = options;
+  const { maxBatch, maxPrepared = 4, maxPreparedBytes = defaultPreparedBytes, idleSeconds = 600 } = options;
   const running = new Set<Promise<void>>();
   let preparedBytes = 0;
   let failure: unknown;

@@ -151,6 +151,23 @@ describe.skipIf(!built)('sessions of three processes (after npm run build)', () 
     await client.close();
   });
 
+  it('material up to a limit: what is asked for beyond it waits until some is used', async () => {
+    const server = await bench.listening(['server', model.folder, '--provider', addresses.provider, '--prepare-bytes', '1']);
+    const client = await openClient(compute, { server: server.url, provider: addresses.provider });
+    const first = await client.prepare();
+    let ready = false;
+    const second = client.prepare().then((prepared) => {
+      ready = true;
+      return prepared;
+    });
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(ready).toBe(false);
+    await first.infer(model.images(1));
+    await (await second).infer(model.images(1));
+    await client.close();
+    server.child.kill('SIGKILL');
+  });
+
   it('TLS with certificates: trusted where given, refused where not', async () => {
     const certificate = () =>
       generate([{ name: 'commonName', value: 'localhost' }], {

@@ -1,10 +1,12 @@
 // tessera server: the model owner, until Ctrl-C.
 import type { Command } from 'commander';
+import { Option } from 'commander';
+import { defaultPreparedBytes } from '../../party/server.js';
 import { openCompute } from '../compute.js';
 import { explain, hostServer, parseListenAddress, readPem, readTls } from '../hosting.js';
 import { checkMemory } from '../memory.js';
 import { findModel, openModel } from '../model.js';
-import { createCommand, type ModelOptions, withCompilation, withPlan } from '../options.js';
+import { createCommand, type ModelOptions, wholeNumber, withCompilation, withPlan } from '../options.js';
 import { openPictures } from '../pictures.js';
 import { type PlanOptions, planModel } from '../planning.js';
 import { perform, untilInterrupted } from '../task.js';
@@ -13,6 +15,7 @@ import { type ListenOptions, limitsOf, withListening } from './provider.js';
 interface ServerOptions extends ListenOptions, ModelOptions, Pick<PlanOptions, 'network' | 'plan'> {
   readonly provider: string;
   readonly ca?: string;
+  readonly prepareBytes: number;
 }
 
 export function serverCommand(): Command {
@@ -21,6 +24,11 @@ export function serverCommand(): Command {
     .argument('<model>', 'compiled model, or ONNX file')
     .requiredOption('--provider <url>', 'where the helper party listens: ws://… or wss://…')
     .option('--ca <file>', 'certificate (PEM) to trust at the provider')
+    .addOption(
+      new Option('--prepare-bytes <n>', 'material that a session may have ready for inferences to come; a request beyond it waits')
+        .argParser(wholeNumber(1))
+        .default(defaultPreparedBytes),
+    )
     .action((path: string, options: ServerOptions) =>
       perform(options, async (task) => {
         const { output, atEnd, signal } = task;
@@ -38,6 +46,7 @@ export function serverCommand(): Command {
           compute,
           ...address,
           ...limitsOf(options),
+          prepareBytes: options.prepareBytes,
           ...(await readTls(options.cert, options.key)),
           model: compiled,
           providerUrl: options.provider,
