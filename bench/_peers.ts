@@ -169,8 +169,9 @@ export function readMpSpdz(texts: readonly string[]): PeerRun {
   return { seconds, bytes: 1e6 * figure('mp-spdz', texts.join('\n'), /^Global data sent = ([\d.e+-]+) MB/m, 'data sent') };
 }
 
-/** ReLUs of numbers on both sides of zero, in MP-SPDZ's language. */
-const reluSource = (elements: number): string => `values = sint(regint.inc(${elements}) - ${elements >> 1})
+/** ReLUs of numbers on both sides of zero, in MP-SPDZ's language; with local share conversion, without which its comparisons send 30 times the bytes. */
+const reluSource = (elements: number): string => `program.use_split(3)
+values = sint(regint.inc(${elements}) - ${elements >> 1})
 result = (values > 0).if_else(values, 0)
 print_ln('%s', result[0].reveal())
 `;

@@ -75,13 +75,16 @@ function signs(rows: readonly Row[]): Row[] {
   });
 }
 
+/** What a row does, whatever window it compares: peers compare whole words. */
+const plainCase = (row: Row): string => row.case.replace(/^ReLU, .*/, 'ReLU');
+
 /** Each case once, as peers may do it. */
 function casesOf(rows: readonly Row[]): PeerCase[] {
-  const known = new Map(rows.map((row) => [`${row.case} ${row.elements}`, row]));
-  return [...known.values()].map((row) => ({ case: row.case, ...(row.elements === undefined ? {} : { elements: row.elements }) }));
+  const known = new Map(rows.map((row) => [`${plainCase(row)} ${row.elements}`, row]));
+  return [...known.values()].map((row) => ({ case: plainCase(row), ...(row.elements === undefined ? {} : { elements: row.elements }) }));
 }
 
-const isSame = (row: Row, peer: PeerResult): boolean => row.case === peer.case && row.elements === peer.elements;
+const isSame = (row: Row, peer: PeerResult): boolean => plainCase(row) === peer.case && row.elements === peer.elements;
 
 function withPeer(row: Row, peers: readonly PeerResult[]): Row {
   const peer = peers.find((each) => isSame(row, each));
