@@ -23,6 +23,7 @@ const defaultFolders = {
   growth: '.cache/bench',
   segmentation: '.cache/bench',
   pictures: '.cache/bench',
+  agreement: '.cache/bench',
 };
 
 /** Opens what is kept as `name`.jsonl: in one folder, or by default in that of its name, and large files in .cache/bench/`name`. */

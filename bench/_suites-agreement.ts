@@ -1,4 +1,5 @@
 // The same pictures answered by several suites: labels beside float's and beside each other's, and how far from a tie those are that differ.
+import { createHash } from 'node:crypto';
 import { correct } from '../src/block/correct.js';
 import { planMeasurement } from '../src/block/distort.js';
 import { dreluCost, fullCost, selectOptimal, toSpec } from '../src/block/select.js';
@@ -41,8 +42,10 @@ export interface Agreement extends Setting {
   readonly asFirst: number;
   /** Where a label differs from the first setting's: the widest margin between float's two best logits, in units of the larger maxAbsError. */
   readonly widestMargin: number;
-  readonly seconds: number;
 }
+
+/** Finds the logits of some pictures that were answered before, or has them `make`d; undefined where there is no time for that. */
+export type Answer = (key: unknown, make: () => Promise<Float32Array>) => Promise<ArrayLike<number> | undefined>;
 
 const calibrated = 256;
 const fitted = 512;
@@ -91,6 +94,34 @@ export async function privateLogits(
   return Float32Array.from(rows.flatMap((row) => [...row]));
 }
 
+/** Pictures that are answered, and may be kept, together. */
+const slice = 100;
+
+/** Logits of pictures in a setting; undefined where `answer` has not all. */
+async function answers(
+  compute: Compute,
+  hash: string,
+  variant: Variant,
+  setting: Setting,
+  compiled: Compiled,
+  { images, count }: Pictures,
+  batch: number,
+  answer: Answer,
+): Promise<Float32Array | undefined> {
+  const size = images.length / count;
+  const digest = createHash('sha256').update(JSON.stringify(compiled.program)).digest('hex');
+  const all: ArrayLike<number>[] = [];
+  for (let first = 0; first < count; first += slice) {
+    const end = Math.min(count, first + slice);
+    const pictures = { images: images.subarray(first * size, end * size), count: end - first };
+    const key = ['logits', hash, variant.name, setting.suite, digest, first, end];
+    const logits = await answer(key, () => privateLogits(compute, compiled, setting.suite, pictures, batch));
+    if (logits === undefined) return undefined;
+    all.push(logits);
+  }
+  return Float32Array.from(all.flatMap((logits) => Array.from(logits)));
+}
+
 /** Answers the first pictures of the test set in every setting, and compares each with float and with the first setting. */
 export async function agreements(
   compute: Compute,
@@ -99,21 +130,21 @@ export async function agreements(
   settings: readonly Setting[],
   count: number,
   batch: number,
+  answer: Answer = (_key, make) => make(),
 ): Promise<readonly Agreement[]> {
   const images = await network.test.read(0, count);
   const running = variant.patches === undefined ? variant.graph : applyPatches(variant.graph, variant.patches);
   const float = await forward(compute, running, images, count);
   const calibration = await network.train(calibrated);
   const truth = network.test.labels!.slice(0, count);
-  const all: { setting: Setting; logits: Float32Array; seconds: number }[] = [];
+  const all: { setting: Setting; logits: Float32Array }[] = [];
   for (const setting of settings) {
     const compiled = await compileFor(compute, variant, setting, calibration);
-    const start = performance.now();
-    const logits = await privateLogits(compute, compiled, setting.suite, { images, count }, batch);
-    all.push({ setting, logits, seconds: (performance.now() - start) / 1000 });
+    const logits = await answers(compute, network.hash, variant, setting, compiled, { images, count }, batch, answer);
+    if (logits !== undefined) all.push({ setting, logits });
   }
-  const first = all[0]!;
-  return all.map(({ setting, logits, seconds }) => ({
+  const first = all[0]?.logits ?? float;
+  return all.map(({ setting, logits }) => ({
     ...setting,
     network: variant.name,
     pictures: count,
@@ -122,9 +153,8 @@ export async function agreements(
     asFloat: share(labelsOf(logits, count), labelsOf(float, count)),
     maxAbsError: maxAbsDifference(logits, float),
     failed: failures(logits, float, count),
-    asFirst: share(labelsOf(logits, count), labelsOf(first.logits, count)),
-    widestMargin: widestMargin(float, logits, first.logits, count),
-    seconds,
+    asFirst: share(labelsOf(logits, count), labelsOf(first, count)),
+    widestMargin: widestMargin(float, logits, first, count),
   }));
 }
 
