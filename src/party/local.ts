@@ -22,6 +22,8 @@ export interface LocalOptions {
   /** For client and server: bytes of material kept ready in memory, and where more of the server's goes. */
   readonly readyBytes?: number;
   readonly openStore?: () => MaterialStore;
+  /** Wraps what a party computes with, e.g. to time it. */
+  meter?(compute: Compute, own: Role): Compute;
   /** Wraps a party's end of a link, e.g. to shape or to record it. */
   wrap?(channel: Channel, own: Role, peer: Role): Channel;
   /** Where to write down what each party does when. */
@@ -54,6 +56,7 @@ export async function openLocalSession({
   info = { name: 'model' },
   suite,
   wrap,
+  meter = (own) => own,
   recorders,
   ...material
 }: LocalOptions): Promise<LocalSession> {
@@ -63,13 +66,18 @@ export async function openLocalSession({
   };
   const reports = { server: [] as InferenceReport[], provider: [] as InferenceReport[] };
   const recorder = (role: Role) => (recorders === undefined ? {} : { recorder: recorders[role] });
-  const provider = createProvider({ compute, ...recorder('provider'), onInference: (report) => reports.provider.push(report) });
-  const model = await loadModel(compute, program, weights, info);
+  const computes = { client: meter(compute, 'client'), server: meter(compute, 'server'), provider: meter(compute, 'provider') };
+  const provider = createProvider({
+    compute: computes.provider,
+    ...recorder('provider'),
+    onInference: (report) => reports.provider.push(report),
+  });
+  const model = await loadModel(computes.server, program, weights, info);
   const [serverToProvider, providerToServer] = link('server', 'provider');
   const [clientToServer, serverToClient] = link('client', 'server');
   const [clientToProvider, providerToClient] = link('client', 'provider');
   const server = createServer({
-    compute,
+    compute: computes.server,
     model,
     ...material,
     ...recorder('server'),
@@ -80,7 +88,13 @@ export async function openLocalSession({
   const settled = Promise.allSettled(serving);
   try {
     const links = { server: clientToServer, provider: clientToProvider };
-    const client = await openClientSession({ compute, ...links, ...material, ...recorder('client'), ...(suite ? { suite } : {}) });
+    const client = await openClientSession({
+      compute: computes.client,
+      ...links,
+      ...material,
+      ...recorder('client'),
+      ...(suite ? { suite } : {}),
+    });
     return {
       client,
       counters: { clientServer: clientToServer, clientProvider: clientToProvider, serverProvider: serverToProvider },

@@ -129,7 +129,7 @@ async function convertAll(bits: number, a: readonly [Uint8Array, Uint8Array], dr
   const halves = compare.halvesOf(a[0].length);
   const dealer = conversion
     .providerOffline(three.provider, bits, halves)
-    .then(() => conversion.providerOnline(three.provider, bits, halves));
+    .then((drawn) => conversion.providerOnline(three.provider, bits, halves, drawn));
   const [y0, y1] = await both(async (self) => {
     const material = await conversion.partyOffline(three[self], self, bits, halves);
     return conversion.partyOnline(three[self], self, longs(three, self, a[self === 'client' ? 0 : 1]), material);
@@ -176,8 +176,8 @@ async function signsOf(bits: number, y: readonly [Uint8Array, Uint8Array], drawi
   const halves = compare.halvesOf(y[0].length);
   const three = createThree(compute, drawing);
   const dealer = msb
-    .providerOffline(three.provider, bits, halves)
-    .then((lowest) => msb.providerOnline(three.provider, bits, halves, 32, lowest));
+    .providerOffline(three.provider, bits, halves, 32)
+    .then((kept) => msb.providerOnline(three.provider, bits, halves, 32, kept));
   const [client, server] = await both(async (self) => {
     const material = await msb.partyOffline(three[self], self, bits, halves, 32);
     return msb.partyOnline(three[self], self, longs(three, self, y[self === 'client' ? 0 : 1]), material, 32);

@@ -28,6 +28,8 @@ export function createThree(compute: Compute, drawing: Drawing = () => undefined
     const own: Hands = {
       compute,
       memory,
+      // One of the two has room for what it draws ahead.
+      keep: () => role === 'client',
       send(to, name, payload) {
         const key = `${role}>${to} ${name}`;
         if (sent.has(key)) throw new Error(`${key} was sent twice`);

@@ -1,5 +1,6 @@
 // Shares of what the provider knows: of each element one party draws its share and the other receives it. And openings between the two.
 import type { Words } from '../../kernel/compute.js';
+import { ringWords } from '../../ring/words.js';
 import type { MessageSize } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
 import { type Half, type Halves, type Hands, type Party, parties, peerOf, tileLongs } from './privatecompare.js';
@@ -35,13 +36,34 @@ export async function dealOdd(
   return shares;
 }
 
-/** Provider: a message to each party with its shares mod L - 1 of `flags`. */
-export async function sendOdd(hands: Hands, bits: number, flags: Uint8Array, halves: Halves, part: number, name: number): Promise<void> {
-  for (const drawer of parties) {
-    const shares = await dealOdd(hands, bits, flags, halves[drawer], drawer, part);
-    await sendShares(hands, peerOf(drawer), shares, halves[drawer], bits, name);
-    hands.memory.free(shares);
-  }
+/** Provider, offline: of shares mod L - 1 what the parties draw, element by element whoever draws it. */
+export async function drawAllOdd(hands: Hands, bits: number, halves: Halves, part: number): Promise<BigInt64Array> {
+  const drawn = hands.memory.longs(halves.count);
+  await Promise.all(parties.map((drawer) => drawOdd(hands, bits, drawer, part, halfOf(drawn, halves[drawer]))));
+  return drawn;
+}
+
+/** Provider, offline: the same of shares in ring words. */
+export async function drawAll(hands: Hands, ringBits: number, halves: Halves, part: number): Promise<Words> {
+  const drawn = ringWords(hands.memory, ringBits, halves.count);
+  await Promise.all(parties.map((drawer) => hands.draw(drawer, part, halfOf(drawn, halves[drawer]))));
+  return drawn;
+}
+
+export const halfOf = <T extends Words | Uint8Array>(all: T, { first, count }: Half): T => all.subarray(first, first + count) as T;
+
+/** Provider: a message to each party with its shares mod L - 1 of `flags`, from what the other draws. Frees that. */
+export async function sendOdd(
+  hands: Hands,
+  bits: number,
+  flags: Uint8Array,
+  halves: Halves,
+  drawn: BigInt64Array,
+  name: number,
+): Promise<void> {
+  await hands.compute.run('shareOdd', [drawn, flags, drawn, bits], halves.count, { grain: 32, costPerItem: 2 });
+  for (const drawer of parties) await sendShares(hands, peerOf(drawer), halfOf(drawn, halves[drawer]), halves[drawer], bits, name);
+  hands.memory.free(drawn);
 }
 
 /** Sends a party its shares of the other's half, if there are any. */

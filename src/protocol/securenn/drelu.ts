@@ -87,23 +87,30 @@ export function overChunks<T>(
   return results;
 }
 
-/** Provider, offline: what it keeps of each chunk. */
-export async function providerOffline(hands: Hands, comparison: Comparison): Promise<Uint8Array[]> {
+/** What the provider keeps of a chunk. */
+export interface DealerChunk {
+  readonly eta: BigInt64Array;
+  readonly sign: msb.DealerSign;
+}
+
+/** Provider, offline. */
+export async function providerOffline(hands: Hands, comparison: Comparison): Promise<DealerChunk[]> {
   const { bits } = comparedBits(comparison.window, comparison.ringBits);
   return Promise.all(
     overChunks(hands, comparison, async (own, { halves }) => {
-      await shareconvert.providerOffline(own, bits, halves);
-      return msb.providerOffline(own, bits, halves);
+      const eta = await shareconvert.providerOffline(own, bits, halves);
+      return { eta, sign: await msb.providerOffline(own, bits, halves, comparison.ringBits) };
     }),
   );
 }
 
 /** Provider, online: g of every chunk (see msb.ts), as chunks end. */
-export function providerOnline(hands: Hands, comparison: Comparison, lowest: readonly Uint8Array[]): Promise<Uint8Array>[] {
+export function providerOnline(hands: Hands, comparison: Comparison, kept: readonly DealerChunk[]): Promise<Uint8Array>[] {
   const { bits } = comparedBits(comparison.window, comparison.ringBits);
   return overChunks(hands, comparison, async (own, { halves }, index) => {
-    await shareconvert.providerOnline(own, bits, halves);
-    return msb.providerOnline(own, bits, halves, comparison.ringBits, lowest[index]!);
+    const { eta, sign } = kept[index]!;
+    await shareconvert.providerOnline(own, bits, halves, eta);
+    return msb.providerOnline(own, bits, halves, comparison.ringBits, sign);
   });
 }
 

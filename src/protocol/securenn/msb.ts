@@ -16,18 +16,19 @@ import type { Words } from '../../kernel/compute.js';
 import { isLong, ringWords } from '../../ring/words.js';
 import { comparisonNames as names } from '../messages.js';
 import type { MessageSize } from '../operation.js';
-import { drawOdd, exchange, exchangeMessages, receiveShares, sendShares, shareMessages } from './dealing.js';
+import { drawAll, drawOdd, exchange, exchangeMessages, halfOf, receiveShares, sendShares, shareMessages } from './dealing.js';
 import {
+  type CommonDraws,
   type DigitShares,
   dealDigits,
   digitBytes,
   digitMessages,
+  drawAhead,
   drawDigits,
-  drawFlips,
-  drawMasks,
   findZeros,
   type Halves,
   type Hands,
+  masksOf,
   type Party,
   parties,
   payloadOnHeap,
@@ -54,8 +55,14 @@ export function messages(bits: number, halves: Halves, ringBits: number): Messag
   ];
 }
 
-/** Provider, offline: deals x's bits; returns x[0], a byte an element. */
-export async function providerOffline(hands: Hands, bits: number, halves: Halves): Promise<Uint8Array> {
+/** What the provider keeps: x[0], a byte an element, and what client and server draw of the shares of g. */
+export interface DealerSign {
+  readonly lowest: Uint8Array;
+  readonly drawn: Words;
+}
+
+/** Provider, offline: deals x's bits. */
+export async function providerOffline(hands: Hands, bits: number, halves: Halves, ringBits: number): Promise<DealerSign> {
   const { compute, memory } = hands;
   const [a, b] = [memory.longs(halves.count), memory.longs(halves.count)];
   await Promise.all([drawOdd(hands, bits, 'client', parts.mask, a), drawOdd(hands, bits, 'server', parts.mask, b)]);
@@ -69,7 +76,7 @@ export async function providerOffline(hands: Hands, bits: number, halves: Halves
   const lowest = tileFlags(hands, halves.count).fill(0);
   await compute.run('flipLowest', [lowest, x], halves.count, grain);
   memory.free(a, b, x, digits.client, digits.server);
-  return lowest;
+  return { lowest, drawn: await drawAll(hands, ringBits, halves, parts.g) };
 }
 
 /** Provider, online: finds g, deals it mod 2^ringBits, and returns it, a byte an element. */
@@ -78,21 +85,17 @@ export async function providerOnline(
   bits: number,
   halves: Halves,
   ringBits: number,
-  lowest: Uint8Array,
+  { lowest, drawn }: DealerSign,
 ): Promise<Uint8Array> {
   const { compute, memory } = hands;
   const g = await findZeros(hands, bits, halves.tiles, names.signDigits);
   compute.call('xorBytes', g, lowest, 0, g.length);
+  const kernel = isLong(ringBits) ? 'shareSelectionLongs' : 'shareSelectionWords';
+  await compute.run(kernel, [drawn, g, 0, drawn], halves.count, grain);
   for (const drawer of parties) {
-    const half = halves[drawer];
-    const shares = ringWords(memory, ringBits, half.count);
-    await hands.draw(drawer, parts.g, shares);
-    const kernel = isLong(ringBits) ? 'shareSelectionLongs' : 'shareSelectionWords';
-    await compute.run(kernel, [shares, g.subarray(half.first), 0, shares], half.count, grain);
-    await sendShares(hands, peerOf(drawer), shares, half, ringBits, names.signShares);
-    memory.free(shares);
+    await sendShares(hands, peerOf(drawer), halfOf(drawn, halves[drawer]), halves[drawer], ringBits, names.signShares);
   }
-  memory.free(lowest);
+  memory.free(lowest, drawn);
   return g;
 }
 
@@ -101,11 +104,14 @@ export interface SignMaterial {
   readonly digits: DigitShares;
   /** Shares of g, of which the party's own half is drawn. */
   readonly g: Words;
+  readonly common: CommonDraws;
 }
 
 /** Client and server, offline. */
 export async function partyOffline(hands: Hands, self: Party, bits: number, halves: Halves, ringBits: number): Promise<SignMaterial> {
   const { memory } = hands;
+  const common = drawAhead(hands, self, bits, halves, parts);
+  common.catch(() => {});
   const mask = memory.longs(halves.count);
   await drawOdd(hands, bits, 'provider', parts.mask, mask);
   const drawn = await drawDigits(hands, bits, halves[self], 'provider', parts.digits);
@@ -114,7 +120,7 @@ export async function partyOffline(hands: Hands, self: Party, bits: number, halv
   await hands.draw('provider', parts.g, g.subarray(first, first + count));
   const bytes = digitBytes(bits, tilesIn(halves[peerOf(self)]));
   const dealt = payloadOnHeap(hands, bytes > 0 ? await hands.receive('provider', names.signDeal, bytes) : new Uint8Array(0));
-  return { mask, digits: { bits, halves, drawn, dealt }, g };
+  return { mask, digits: { bits, halves, drawn, dealt }, g, common: await common };
 }
 
 /** What a comparison leaves with client and server: msb = turn xor g, with `turn` known to both (a byte an element) and g shared mod 2^k. */
@@ -128,15 +134,14 @@ export async function partyOnline(
   hands: Hands,
   self: Party,
   y: BigInt64Array,
-  { mask, digits, g }: SignMaterial,
+  { mask, digits, g, common }: SignMaterial,
   ringBits: number,
 ): Promise<SharedSign> {
   const { compute, memory } = hands;
   const { bits, halves } = digits;
   const { count } = halves;
-  const masks = drawMasks(hands, self, bits, halves.tiles, parts.masks);
-  masks.catch(() => {});
-  const flips = await drawFlips(hands, self, count, parts.flip);
+  const { flips } = common;
+  const masks = masksOf(hands, self, digits, common, parts.masks);
   const [r, z] = [memory.longs(count), tileLongs(hands, count)];
   await compute.run('openSign', [r, y, mask, bits], count, grain);
   const theirs = await exchange(hands, self, r, count, bits, names.signOpening);

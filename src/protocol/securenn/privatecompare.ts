@@ -18,7 +18,7 @@ import { type DigitCode, digitCode, drawBytes, maskBytes, tileElements, tilesOf 
 import type { MessageSize, StepContext } from '../operation.js';
 
 /** What the comparison needs of a step. */
-export type Hands = Pick<StepContext<Words>, 'compute' | 'memory' | 'send' | 'receive' | 'draw' | 'cached'> & {
+export type Hands = Pick<StepContext<Words>, 'compute' | 'memory' | 'keep' | 'send' | 'receive' | 'draw' | 'cached'> & {
   branch(after?: boolean): Hands;
 };
 
@@ -104,6 +104,12 @@ export async function drawFlips(hands: Hands, self: Party, count: number, part: 
   return flips;
 }
 
+/** Parts of the draws of a comparison between client and server. */
+export interface CommonParts {
+  readonly flip: number;
+  readonly masks: number;
+}
+
 /** A party's draw of its half of the digits. */
 export async function drawDigits(hands: Hands, bits: number, half: Half, peer: 'provider' | Party, part: number): Promise<Uint8Array> {
   const stream = hands.memory.bytes(drawBytes(bits, tilesIn(half)));
@@ -166,6 +172,36 @@ export async function drawMasks(hands: Hands, self: Party, bits: number, tiles: 
   const masks = hands.memory.bytes(maskBytes(bits, tiles));
   await hands.draw(peerOf(self), part, masks);
   return masks;
+}
+
+/**
+ * What client and server draw together for a comparison: its flips, and its masks unless they are yet to be drawn. Masks are the most of what
+ * is drawn, some 260 bytes an element of 64 bits: offline where the session has room to keep them, else when they are used.
+ */
+export interface CommonDraws {
+  readonly flips: Uint8Array;
+  readonly masks: Uint8Array | undefined;
+}
+
+/** The same, offline: begun at once, while the provider deals. */
+export async function drawAhead(hands: Hands, self: Party, bits: number, halves: Halves, parts: CommonParts): Promise<CommonDraws> {
+  const fits = hands.keep(maskBytes(bits, halves.tiles));
+  const masks = fits ? drawMasks(hands, self, bits, halves.tiles, parts.masks) : undefined;
+  const [flips, drawn] = await Promise.all([drawFlips(hands, self, halves.count, parts.flip), masks]);
+  return { flips, masks: drawn };
+}
+
+/** The masks that {@link drawAhead} drew, or else those of now. */
+export function masksOf(
+  hands: Hands,
+  self: Party,
+  { bits, halves }: DigitShares,
+  { masks }: CommonDraws,
+  part: number,
+): Promise<Uint8Array> {
+  const drawn = masks === undefined ? drawMasks(hands, self, bits, halves.tiles, part) : Promise.resolve(masks);
+  drawn.catch(() => {});
+  return drawn;
 }
 
 /** Provider, online: beta xor [x > r], a byte an element. */

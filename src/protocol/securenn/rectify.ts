@@ -15,7 +15,7 @@ import type { Words } from '../../kernel/compute.js';
 import { isLong, ringWords, runWords } from '../../ring/words.js';
 import { comparisonNames as names } from '../messages.js';
 import { type MessageSize, roundStride } from '../operation.js';
-import { exchange, exchangeMessages, receiveShares, sendShares, shareMessages } from './dealing.js';
+import { drawAll, exchange, exchangeMessages, halfOf, receiveShares, sendShares, shareMessages } from './dealing.js';
 import * as drelu from './drelu.js';
 import type { SharedSign } from './msb.js';
 import { type Hands, type Party, parties, peerOf } from './privatecompare.js';
@@ -74,27 +74,34 @@ export function messages({ ringBits, offsets, comparisons, elements }: Shape, be
 }
 
 export interface DealerMaterial {
-  /** x[0] of each comparison and chunk (msb.ts). */
-  readonly lowest: readonly (readonly Uint8Array[])[];
-  /** m of each chunk of elements. */
-  readonly masks: readonly Words[];
+  /** Of each comparison. */
+  readonly comparisons: readonly (readonly drelu.DealerChunk[])[];
+  /** Of each chunk of elements m, and what client and server draw of the shares of g m for each sign. */
+  readonly elements: readonly ElementMaterial[];
+}
+
+/** A chunk's m or share of it, and of g m for each sign (of which a party's own half is drawn; for the provider all that is). */
+interface ElementMaterial {
+  readonly mask: Words;
+  readonly products: readonly Words[];
 }
 
 /** Provider, offline. */
 export async function providerOffline(hands: Hands, shape: Shape): Promise<DealerMaterial> {
   const { ringBits, comparisons, elements } = shape;
-  const lowest: Uint8Array[][] = [];
-  for (const comparison of comparisons) lowest.push(await drelu.providerOffline(hands, comparison));
+  const kept: drelu.DealerChunk[][] = [];
+  for (const comparison of comparisons) kept.push(await drelu.providerOffline(hands, comparison));
   const masks = await Promise.all(
-    drelu.overChunks(hands, elements, async (own, { halves: { count } }) => {
+    drelu.overChunks(hands, elements, async (own, { halves }) => {
+      const { count } = halves;
       const [a, b] = [ringWords(hands.memory, ringBits, count), ringWords(hands.memory, ringBits, count)];
       await Promise.all([own.draw('client', parts.mask, a), own.draw('server', parts.mask, b)]);
       await runWords(hands.compute, 'add', a, [a, a, b], count);
       hands.memory.free(b);
-      return a;
+      return { mask: a, products: await Promise.all(comparisons.map((_, i) => drawAll(own, ringBits, halves, parts.product + i))) };
     }),
   );
-  return { lowest, masks };
+  return { comparisons: kept, elements: masks };
 }
 
 /** Chunks of the blocks' values in a row. A chunk of flags may be padded: only the last one is. */
@@ -154,27 +161,24 @@ async function gatherSigns(hands: Hands, ringBits: number, all: SharedSign, inde
 }
 
 /** Provider, online: finds the signs and deals g m for every element. */
-export async function providerOnline(hands: Hands, shape: Shape, blocks: Blocks, { lowest, masks }: DealerMaterial): Promise<void> {
+export async function providerOnline(hands: Hands, shape: Shape, blocks: Blocks, material: DealerMaterial): Promise<void> {
   const { ringBits, comparisons, elements } = shape;
   const signs = comparisons.map((comparison, i) => {
-    const found = drelu.providerOnline(hands, comparison, lowest[i]!);
+    const found = drelu.providerOnline(hands, comparison, material.comparisons[i]!);
     return spread(found, blocks, elements, joinFlags(hands), (all, index) => gatherFlags(hands, all, index));
   });
   const kernel = isLong(ringBits) ? 'shareSelectionLongs' : 'shareSelectionWords';
   const dealt = drelu.overChunks(hands, elements, async (_, { halves, number }, index) => {
-    const mask = masks[index]!;
+    const { mask, products } = material.elements[index]!;
     for (const [i, flags] of signs.entries()) {
       const g = await flags[index]!;
       const own = drelu.numbered(hands.branch(true), number);
+      const shares = products[i]!;
+      await hands.compute.run(kernel, [shares, g, mask, shares], halves.count, grain);
       for (const drawer of parties) {
-        const { first, count } = halves[drawer];
-        const shares = ringWords(hands.memory, ringBits, count);
-        await own.draw(drawer, parts.product + i, shares);
-        await hands.compute.run(kernel, [shares, g.subarray(first), mask.subarray(first), shares], count, grain);
-        await sendShares(own, peerOf(drawer), shares, halves[drawer], ringBits, names.selectionShares + i);
-        hands.memory.free(shares);
+        await sendShares(own, peerOf(drawer), halfOf(shares, halves[drawer]), halves[drawer], ringBits, names.selectionShares + i);
       }
-      hands.memory.free(g);
+      hands.memory.free(g, shares);
     }
     hands.memory.free(mask);
   });
@@ -184,12 +188,6 @@ export async function providerOnline(hands: Hands, shape: Shape, blocks: Blocks,
 export interface PartyMaterial {
   readonly comparisons: readonly (readonly drelu.ChunkMaterial[])[];
   readonly elements: readonly ElementMaterial[];
-}
-
-/** A chunk's share of m, and of g m for each sign (of which the party's own half is drawn). */
-interface ElementMaterial {
-  readonly mask: Words;
-  readonly products: readonly Words[];
 }
 
 /** Client and server, offline. */

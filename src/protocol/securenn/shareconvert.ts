@@ -15,18 +15,19 @@
 import { comparisonNames as names } from '../messages.js';
 import type { MessageSize } from '../operation.js';
 import { packedBytes, payloadReader, payloadWriter } from '../packing.js';
-import { dealOdd, drawOwnOdd, exchange, exchangeMessages, receiveShares, sendOdd, shareMessages } from './dealing.js';
+import { dealOdd, drawAllOdd, drawOwnOdd, exchange, exchangeMessages, receiveShares, sendOdd, shareMessages } from './dealing.js';
 import {
+  type CommonDraws,
   type DigitShares,
   dealDigits,
   digitBytes,
   digitMessages,
+  drawAhead,
   drawDigits,
-  drawFlips,
-  drawMasks,
   findZeros,
   type Halves,
   type Hands,
+  masksOf,
   type Party,
   parties,
   peerOf,
@@ -55,8 +56,8 @@ export function messages(bits: number, halves: Halves): MessageSize[] {
   ];
 }
 
-/** Provider, offline: deals x's bits and alpha. */
-export async function providerOffline(hands: Hands, bits: number, halves: Halves): Promise<void> {
+/** Provider, offline: deals x's bits and alpha; returns what client and server draw of the shares of eta'. */
+export async function providerOffline(hands: Hands, bits: number, halves: Halves): Promise<BigInt64Array> {
   const { compute, memory } = hands;
   const [a, b] = [memory.longs(halves.count), memory.longs(halves.count)];
   await Promise.all([hands.draw('client', parts.mask, a), hands.draw('server', parts.mask, b)]);
@@ -76,12 +77,13 @@ export async function providerOffline(hands: Hands, bits: number, halves: Halves
     memory.free(shares);
   }
   memory.free(a, b, x, alpha, digits.client, digits.server);
+  return drawAllOdd(hands, bits, halves, parts.eta);
 }
 
 /** Provider, online: finds eta' and deals it. */
-export async function providerOnline(hands: Hands, bits: number, halves: Halves): Promise<void> {
+export async function providerOnline(hands: Hands, bits: number, halves: Halves, drawn: BigInt64Array): Promise<void> {
   const eta = await findZeros(hands, bits, halves.tiles, names.conversionDigits);
-  await sendOdd(hands, bits, eta, halves, parts.eta, names.conversionShares);
+  await sendOdd(hands, bits, eta, halves, drawn, names.conversionShares);
   hands.memory.free(eta);
 }
 
@@ -90,11 +92,14 @@ export interface ConversionMaterial {
   readonly digits: DigitShares;
   readonly alpha: BigInt64Array;
   readonly eta: BigInt64Array;
+  readonly common: CommonDraws;
 }
 
 /** Client and server, offline. */
 export async function partyOffline(hands: Hands, self: Party, bits: number, halves: Halves): Promise<ConversionMaterial> {
   const { memory } = hands;
+  const common = drawAhead(hands, self, bits, halves, parts);
+  common.catch(() => {});
   const mask = memory.longs(halves.count);
   await hands.draw('provider', parts.mask, mask);
   const drawn = await drawDigits(hands, bits, halves[self], 'provider', parts.digits);
@@ -108,19 +113,18 @@ export async function partyOffline(hands: Hands, self: Party, bits: number, halv
     await message.words(alpha.subarray(other.first, other.first + other.count), other.count, bits);
     message.free();
   }
-  return { mask, digits: { bits, halves, drawn, dealt }, alpha, eta };
+  return { mask, digits: { bits, halves, drawn, dealt }, alpha, eta, common: await common };
 }
 
 /** Client and server, online: shares mod L - 1 of what `a` (below 2^bits, `count` of them) shares mod L. Frees the material. */
 export async function partyOnline(hands: Hands, self: Party, a: BigInt64Array, material: ConversionMaterial): Promise<BigInt64Array> {
   const { compute, memory } = hands;
-  const { mask, digits, alpha, eta } = material;
+  const { mask, digits, alpha, eta, common } = material;
   const { bits, halves } = digits;
   const { count } = halves;
   const second = self === 'server' ? 1 : 0;
-  const masks = drawMasks(hands, self, bits, halves.tiles, parts.masks);
-  masks.catch(() => {});
-  const flips = await drawFlips(hands, self, count, parts.flip);
+  const { flips } = common;
+  const masks = masksOf(hands, self, digits, common, parts.masks);
   const [r, y, z] = [memory.longs(count), memory.longs(count), tileLongs(hands, count)];
   await compute.run('openConversion', [r, y, a, mask, bits], count, grain);
   const theirs = await exchange(hands, self, r, count, bits, names.conversionOpening);
