@@ -52,7 +52,7 @@ suite says where it loses, and to which.`,
     `What the suites name alike, and as float under the same spec: with all comparisons, with 12 % of them chosen without training, and with those and
 weights corrected for it. \`widest margin\` is that between float's two best logits where a label is not that of the first row, over the largest error of the two
 rows; \`failed\` counts pictures with a logit more than 2 off, which a failed truncation leaves, or a flipped sign that many elements share. At 32 bits local
-truncation fails in every picture: sums near 2^28 wrap once in 16. Answers are kept as they are made (\`.cache/bench/agreement\`), and the same command goes on.`,
+truncation fails in every picture: sums near 2^28 wrap once in 16. Answers are kept as they are made (\`.cache/bench/agreement.jsonl\`), and the same command goes on.`,
   ],
   profile: [
     'Where the seconds go',
