@@ -1,11 +1,12 @@
 // tessera bench models: which networks load and run unchanged, one picture each, in three processes on this machine: the real ones of ../shared/data
-// where they are, and those of bench/networks, whose weights are random. --size small takes pictures that any machine answers in seconds;
+// where they are, and those of bench/networks, whose weights are random. --size small takes pictures that any machine answers in seconds, --ring K another ring than
+// that of 32 bits;
 // --case NAME keeps networks whose names contain it; TESSERA_MODELS names other ONNX files (files or folders, apart by ":") instead.
 // Rows are kept in .cache/bench (--kept FOLDER) as they are finished: a bench that was killed goes on with what is missing.
 import { existsSync, readdirSync, statSync } from 'node:fs';
 import { basename, dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { sharedLabels } from '../src/cli/answers.js';
+import { argmax, sharedLabels } from '../src/cli/answers.js';
 import { formatBytes, formatCount, formatSeconds, formatShare } from '../src/cli/format.js';
 import { readOnnx } from '../src/cli/model.js';
 import { activated } from '../src/cli/run-report.js';
@@ -34,6 +35,8 @@ interface Row {
   readonly agreement?: number;
   /** Root mean square of the outputs' errors, as a share of their standard deviation. */
   readonly error?: number;
+  /** Widest margin between float's two best classes where the label is another one, in units of the root mean square of errors; 0 for none. */
+  readonly widest?: number;
   readonly offline?: PhaseCost;
   readonly online?: PhaseCost;
   readonly peakBytes?: number;
@@ -90,7 +93,7 @@ async function picturesFor(entry: Entry, shape: readonly number[], count: number
   return (await loadDataset(entry.pictures, { limit: count })).read(0, count);
 }
 
-async function measure(compute: Compute, entry: Entry, threads: number): Promise<Row> {
+async function measure(compute: Compute, entry: Entry, ringBits: number, threads: number): Promise<Row> {
   const path = await entry.file(compute);
   const given = entry.pictures === undefined ? undefined : (await loadDataset(entry.pictures, { limit: 1 })).shape;
   const onnx = await readOnnx(path);
@@ -103,7 +106,7 @@ async function measure(compute: Compute, entry: Entry, threads: number): Promise
   const size = pictures.length / (count + 1);
   const images = pictures.subarray(count * size);
   const calibration = { images: pictures.subarray(0, count * size), count, marginBits: 1 };
-  const model = await compileModel(compute, basename(dirname(path)), graph, calibration);
+  const model = await compileModel(compute, basename(dirname(path)), graph, calibration, { ringBits });
   const float = await forward(compute, graph, images, 1);
   const { program } = model.compiled;
   const { logits, ...costs } = await runPrivately(model, images, 1, 1, { threads });
@@ -112,38 +115,50 @@ async function measure(compute: Compute, entry: Entry, threads: number): Promise
     .reduce((a, b) => a * b, 1);
   const answers = activated(program, logits, 1);
   const { drelus, comparisons } = model.summary;
-  return { ...about, drelus, comparisons, agreement: sharedLabels(answers, float, positions), error: errorOf(answers, float), ...costs };
+  const compared = { agreement: sharedLabels(answers, float, positions), ...errorOf(answers, float, positions) };
+  return { ...about, drelus, comparisons, ...compared, ...costs };
 }
 
-function errorOf(answers: Float32Array, float: Float32Array): number {
+/** How far answers are from float's, and how near a tie those positions are that are named otherwise. */
+function errorOf(answers: Float32Array, float: Float32Array, positions: number): Pick<Row, 'error' | 'widest'> {
   const mean = float.reduce((sum, v) => sum + v, 0) / float.length;
-  const squares = (of: (v: number, i: number) => number): number => float.reduce((sum, v, i) => sum + of(v, i) ** 2, 0);
-  return Math.sqrt(squares((v, i) => answers[i]! - v) / squares((v) => v - mean));
+  const rms = (of: (v: number, i: number) => number): number =>
+    Math.sqrt(float.reduce((sum, v, i) => sum + of(v, i) ** 2, 0) / float.length);
+  const error = rms((v, i) => answers[i]! - v);
+  const scores = (of: Float32Array, p: number): number[] => Array.from({ length: of.length / positions }, (_, c) => of[c * positions + p]!);
+  let widest = 0;
+  for (let p = 0; p < positions; p++) {
+    const own = scores(float, p);
+    if (argmax(own) === argmax(scores(answers, p))) continue;
+    const [best = 0, second = 0] = own.sort((a, b) => b - a);
+    widest = Math.max(widest, (best - second) / error);
+  }
+  return { error: error / rms((v) => v - mean), widest };
 }
 
 /** A network that cannot be run has a row that says why. */
-async function rowOf(compute: Compute, entry: Entry, threads: number): Promise<Row> {
+async function rowOf(compute: Compute, entry: Entry, ringBits: number, threads: number): Promise<Row> {
   try {
-    return await measure(compute, entry, threads);
+    return await measure(compute, entry, ringBits, threads);
   } catch (error) {
     return { network: entry.name, weights: entry.weights, input: '', refused: error instanceof Error ? error.message : String(error) };
   }
 }
 
 const options = benchOptions();
-const { size = 'full', threads } = options;
+const { size = 'full', threads, rings: [ring = 32] = [] } = options;
 const kept = await openKept(options.kept, 'models');
 const build = await buildKey();
 const wanted = entries(size).filter(({ name }) => name.includes(options.match ?? ''));
 const rows: Row[] = [];
 if (wanted.length === 0) process.stderr.write('models: no network has such a name\n');
 for (const entry of wanted) {
-  const from = ['models', build, threads, size, entry.name];
+  const from = ['models', build, threads, size, ring, entry.name];
   // Kernels with their memory for each: what a large network took is given back.
   rows.push(
     await kept.once(from, async () => {
       const compute = await createNodeCompute({ threads });
-      const row = await rowOf(compute, entry, threads);
+      const row = await rowOf(compute, entry, ring, threads);
       await compute.close();
       return row;
     }),
@@ -160,7 +175,8 @@ printRows(rows, options, {
   ReLUs: (row) => text(row.drelus, formatCount),
   comparisons: (row) => text(row.comparisons, formatCount),
   'labels or pixels as in float': (row) => text(row.agreement, formatShare),
-  error: (row) => text(row.error, formatShare),
+  error: (row) => text(row.error, (error) => `${(100 * error).toFixed(2)} %`),
+  'widest margin where not': (row) => text(row.widest, (widest) => (widest === 0 ? '–' : `${widest.toFixed(1)} errors`)),
   offline: (row) => phase(row.offline),
   online: (row) => phase(row.online),
   'most memory of a party': (row) => text(row.peakBytes, formatBytes),
