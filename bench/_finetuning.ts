@@ -25,7 +25,7 @@ export interface Way {
   readonly distill: boolean;
   /** Whether it begins with corrected weights. */
   readonly correct: boolean;
-  /** Whether batch norm is put back; fine-tuning's default where absent. */
+  /** Whether batch norm is put back, which is fine-tuning's default. */
   readonly batchNorm?: boolean;
   readonly weightDecay?: number;
   /** Epochs over which plain ReLU fades. */
@@ -60,7 +60,7 @@ export interface Outcome {
 }
 
 /** Goes into what results are kept by: raised when training or its defaults change what cells come to. */
-const version = 1;
+const version = 2;
 /** Pictures of the training set that choose the epoch. */
 const validation = 500;
 const checkpointSeconds = 20;

@@ -41,7 +41,7 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly softStart: number;
   readonly stages: number;
   readonly qat?: number;
-  /** With --batch-norm or --no-batch-norm; else batch norm is put back only where weights begin as they are. */
+  /** False with --no-batch-norm: convolutions are trained with the batch norm that is folded into them. */
   readonly batchNorm?: boolean;
   /** False with --no-correct: begins with the weights as they are. */
   readonly correct?: boolean;
@@ -139,7 +139,7 @@ async function prepare(
   const original = await score(full);
   const before = await score(under);
   const corrects = options.correct !== false && spec !== undefined;
-  const batchNorm = options.batchNorm ?? !corrects;
+  const batchNorm = options.batchNorm ?? true;
   const { network, corrected } = await begin(
     { compute, full, given, under, train, signal },
     corrects ? spec.patches : undefined,

@@ -93,7 +93,7 @@ export function settingsFrom(flags: TrainingFlags, base: TrainingSettings): Trai
 export function fineTuningDefaults({ shape: [planes, height] }: Pick<Dataset, 'shape'>, batchNorm: boolean): TrainingSettings {
   const augmentation = planes === 1 ? { crop: Math.ceil(height / 16) } : { crop: Math.ceil(height / 8), flip: true };
   return {
-    ...{ epochs: 8, batchSize: 64, learningRate: batchNorm ? 0.03 : 0.01, schedule: defaultSchedule, momentum: 0.9, nesterov: false },
+    ...{ epochs: 8, batchSize: 64, learningRate: batchNorm ? 0.03 : 0.003, schedule: defaultSchedule, momentum: 0.9, nesterov: false },
     ...{ weightDecay: 0, labelSmoothing: 0, clipNorm: 1, augmentation, seed: 1 },
   };
 }

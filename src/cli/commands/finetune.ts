@@ -31,8 +31,7 @@ export function finetuneCommand(): Command {
     .option('--no-distill', 'learn from labels alone')
     .addOption(new Option('--soft-start <epochs>', 'over which plain ReLU fades').argParser(numberBetween(0, 1e4)).default(0))
     .addOption(new Option('--stages <n>', 'stages over which the spec comes in').argParser(wholeNumber(1, 1000)).default(1))
-    .option('--batch-norm', 'put batch norm back behind the convolutions (which is done with --no-correct)')
-    .option('--no-batch-norm', 'train biases as they are')
+    .option('--no-batch-norm', 'train convolutions with the batch norm that is folded into them')
     .option('--no-correct', 'begin with the weights as they are, instead of fitted layer by layer to the network as it was')
     .addOption(new Option('--qat <bits>', 'imitate the fixed point of a ring of so many bits').argParser(wholeNumber(16, 32)));
   return withTraining(command)
