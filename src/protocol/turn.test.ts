@@ -32,10 +32,10 @@ describe('a turn', () => {
         await compute(`${i} begins`);
         log.push(await turn.whileWaiting(awaited));
         await compute(`${i} ends`);
+        if (i === 1) messages[0]!.come('first');
       }),
     );
     messages[1]!.come('second');
-    setTimeout(() => messages[0]!.come('first'), 20);
     await ended;
     expect(log).toEqual(['0 begins', '1 begins', 'second', '1 ends', 'first', '0 ends']);
   });
@@ -52,14 +52,14 @@ describe('a turn', () => {
     };
     const start = performance.now();
     const ended = turn.all(
-      messages.map(({ awaited }) => async () => {
+      messages.map(({ awaited }, i) => async () => {
         spin();
         await turn.whileWaiting(awaited);
         spin();
+        if (i === 0) setTimeout(() => messages[1]!.come(''), 40);
       }),
     );
     setTimeout(() => messages[0]!.come(''), 40);
-    setTimeout(() => messages[1]!.come(''), 80);
     await ended;
     const whole = performance.now() - start;
     const rested = rests.reduce((sum, [from, to]) => sum + to - from, 0);
