@@ -2,6 +2,7 @@
 // runtime's threads are set once a process. Argument: node or web, then the threads. Messages: a case's index in, seconds out.
 import { encodeModel, type OnnxAttribute, type OnnxTensor } from '../src/model/protobuf.js';
 import { type KernelCase, kernelCases } from './_kernel-cases.js';
+import { loadOnnxRuntime, type OnnxRuntime } from './_onnx-runtime.js';
 
 const [runtime, threads] = [process.argv[2]!, Number(process.argv[3])];
 
@@ -33,20 +34,10 @@ function modelOf({ geometry: g }: KernelCase): Uint8Array {
   });
 }
 
-type Runtime = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor'>;
-
-async function load(): Promise<Runtime> {
-  if (runtime === 'node') return import('onnxruntime-node');
-  const web = await import('onnxruntime-web');
-  web.env.wasm.numThreads = threads;
-  return web as unknown as Runtime;
-}
-
 /** Seconds of the fastest of several runs. */
-async function measure({ InferenceSession, Tensor }: Runtime, which: KernelCase): Promise<number> {
+async function measure({ Tensor, open }: OnnxRuntime, which: KernelCase): Promise<number> {
   const g = which.geometry;
-  const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionProviders: [runtime === 'node' ? 'cpu' : 'wasm'] };
-  const session = await InferenceSession.create(modelOf(which), { ...options, logSeverityLevel: 3 });
+  const session = await open(modelOf(which));
   const values = new Float32Array(g.inputChannels * g.inputHeight * g.inputWidth).map((_, i) => (i % 255) / 255);
   const feeds = { x: new Tensor('float32', values, [1, g.inputChannels, g.inputHeight, g.inputWidth]) };
   let best = Number.POSITIVE_INFINITY;
@@ -60,7 +51,7 @@ async function measure({ InferenceSession, Tensor }: Runtime, which: KernelCase)
   return best;
 }
 
-const loaded = await load();
+const loaded = await loadOnnxRuntime(runtime, threads);
 process.on('message', async (index: number) => {
   try {
     process.send!({ seconds: await measure(loaded, kernelCases[index]!) });

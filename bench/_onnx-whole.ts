@@ -2,23 +2,14 @@
 // because a runtime's threads are set once a process. Arguments: node or web, the threads, the ONNX file,
 // the shape of a picture as 3x224x224.
 import { readFileSync } from 'node:fs';
+import { loadOnnxRuntime } from './_onnx-runtime.js';
 import { median } from './_parties.js';
 
 const [runtime, threads, path] = [process.argv[2]!, Number(process.argv[3]), process.argv[4]!];
 const shape = process.argv[5]!.split('x').map(Number);
 
-type Runtime = Pick<typeof import('onnxruntime-node'), 'InferenceSession' | 'Tensor'>;
-
-async function load(): Promise<Runtime> {
-  if (runtime === 'node') return import('onnxruntime-node');
-  const web = await import('onnxruntime-web');
-  web.env.wasm.numThreads = threads;
-  return web as unknown as Runtime;
-}
-
-const { InferenceSession, Tensor } = await load();
-const options = { intraOpNumThreads: threads, interOpNumThreads: 1, executionProviders: [runtime === 'node' ? 'cpu' : 'wasm'] };
-const session = await InferenceSession.create(new Uint8Array(readFileSync(path)), { ...options, logSeverityLevel: 3 });
+const { Tensor, open } = await loadOnnxRuntime(runtime, threads);
+const session = await open(new Uint8Array(readFileSync(path)));
 const [name] = session.inputNames;
 const values = new Float32Array(shape.reduce((a, b) => a * b, 1)).map((_, i) => (i % 255) / 255);
 const feeds = { [name!]: new Tensor('float32', values, [1, ...shape]) };

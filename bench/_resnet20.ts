@@ -19,6 +19,16 @@ const data = join(root, 'models/cifar10-resnet20.json');
 /** Patches of 2 × 4 everywhere: 12.5 % of the comparisons. */
 const eighth: Patch = [2, 4];
 
+/** Patches everywhere, from all comparisons to 3 %. */
+export const patchesEverywhere: readonly Patch[] = [
+  [1, 1],
+  [1, 2],
+  [2, 2],
+  [2, 4],
+  [4, 4],
+  [4, 8],
+];
+
 /** The spec with one patch for all channels, as a file's text. */
 export async function uniformSpec(path: string, patch: Patch): Promise<string> {
   const { layers } = inspectModel((await readOnnx(path)).read());

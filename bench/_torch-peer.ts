@@ -2,24 +2,13 @@
 import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createInterface } from 'node:readline';
+import { torchResnet } from './_torch-network.js';
 
 /** ResNet-20 for CIFAR with shortcuts without weights, cross-entropy and SGD with momentum on made-up pictures. */
 const program = `
 import sys, time, torch
 import torch.nn as nn, torch.nn.functional as F
-class Block(nn.Module):
-    def __init__(self, i, o, stride):
-        super().__init__()
-        self.c1 = nn.Conv2d(i, o, 3, stride, 1, bias=False); self.b1 = nn.BatchNorm2d(o)
-        self.c2 = nn.Conv2d(o, o, 3, 1, 1, bias=False); self.b2 = nn.BatchNorm2d(o)
-        self.stride, self.more = stride, o - i
-    def forward(self, x):
-        y = self.b2(self.c2(F.relu(self.b1(self.c1(x)))))
-        if self.stride > 1: x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more // 2, self.more // 2))
-        return F.relu(x + y)
-stages = [(16, 16, 1), (16, 16, 1), (16, 16, 1), (16, 32, 2), (32, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 1)]
-net = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *[Block(*s) for s in stages],
-                    nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+${torchResnet}net = resnet(20, 10)
 optimiser = torch.optim.SGD(net.parameters(), 0.02, 0.9, weight_decay=1e-4)
 print(torch.__version__, flush=True)
 for line in sys.stdin:

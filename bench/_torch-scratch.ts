@@ -1,6 +1,7 @@
 // A recipe of `tessera train` in PyTorch: the same architecture, pictures, augmentation, steps and choice of the epoch, with its own draws.
 import { spawnSync } from 'node:child_process';
 import { printed } from './_command.js';
+import { torchResnet } from './_torch-network.js';
 
 /** ResNet for CIFAR with shortcuts without weights. Reads a job, prints what came of it; keeps every epoch, and goes on after the last one. */
 const program = `
@@ -9,21 +10,7 @@ import numpy as np, torch
 import torch.nn as nn, torch.nn.functional as F
 job = json.load(sys.stdin)
 torch.set_num_threads(job['threads']); torch.manual_seed(job['seed'])
-class Block(nn.Module):
-    def __init__(self, i, o, stride):
-        super().__init__()
-        self.c1 = nn.Conv2d(i, o, 3, stride, 1, bias=False); self.b1 = nn.BatchNorm2d(o)
-        self.c2 = nn.Conv2d(o, o, 3, 1, 1, bias=False); self.b2 = nn.BatchNorm2d(o)
-        self.stride, self.more = stride, o - i
-    def forward(self, x):
-        y = self.b2(self.c2(F.relu(self.b1(self.c1(x)))))
-        if self.stride > 1: x = F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.more // 2, self.more - self.more // 2))
-        return F.relu(x + y)
-blocks, width = [], 16
-for stage, out in enumerate((16, 32, 64)):
-    for k in range((job['depth'] - 2) // 6):
-        blocks.append(Block(width, out, 2 if stage > 0 and k == 0 else 1)); width = out
-net = nn.Sequential(nn.Conv2d(3, 16, 3, 1, 1, bias=False), nn.BatchNorm2d(16), nn.ReLU(), *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, job['classes']))
+${torchResnet}net = resnet(job['depth'], job['classes'])
 for m in net.modules():
     if isinstance(m, (nn.Conv2d, nn.Linear)): nn.init.kaiming_normal_(m.weight, nonlinearity='relu')
     if isinstance(m, nn.Linear): nn.init.zeros_(m.bias)

@@ -18,6 +18,7 @@ import { openKept } from './_kept.js';
 import { networkBytes } from './_networks.js';
 import { type BenchOptions, benchOptions, printRows } from './_parties.js';
 import { buildKey, compileModel, type PrivateRun, runPrivately } from './_private.js';
+import { patchesEverywhere } from './_resnet20.js';
 
 /** Runs of a case that count, and pictures it is compiled for. */
 const defaultRuns = 2;
@@ -28,16 +29,6 @@ const batchSide = 64;
 
 const sides = [112, 160, 224, 320, 416, 512];
 const batches = [1, 2, 4, 8, 16, 32];
-/** Patches everywhere, from all comparisons to 3 %. */
-const patches: readonly Patch[] = [
-  [1, 1],
-  [1, 2],
-  [2, 2],
-  [2, 4],
-  [4, 4],
-  [4, 8],
-];
-
 interface Case {
   readonly along: 'size' | 'batch' | 'comparisons';
   /** Of what is varied: pixels of a side, pictures, or the share of comparisons. */
@@ -50,7 +41,7 @@ interface Case {
 const cases: readonly Case[] = [
   ...sides.map((side): Case => ({ ...usual, along: 'size', value: side, side })),
   ...batches.map((batch): Case => ({ ...usual, along: 'batch', value: batch, batch, side: batchSide })),
-  ...patches.map((patch): Case => ({ ...usual, along: 'comparisons', value: 1 / (patch[0] * patch[1]), patch })),
+  ...patchesEverywhere.map((patch): Case => ({ ...usual, along: 'comparisons', value: 1 / (patch[0] * patch[1]), patch })),
 ];
 
 interface Row extends Case, Omit<PrivateRun, 'logits'> {
@@ -94,7 +85,7 @@ const axes = {
   comparisons: {
     label: 'share of comparisons left, at 224 × 224',
     scale: 'log',
-    ticks: patches.map(([h, w]) => 1 / (h * w)),
+    ticks: patchesEverywhere.map(([h, w]) => 1 / (h * w)),
     format: '.0%',
   },
 } as const;

@@ -6,11 +6,10 @@ import { join } from 'node:path';
 import { writeWhole } from '../src/cli/files.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
 import { linePlot } from '../src/cli/report/plots.js';
-import type { Patch } from '../src/model/program.js';
 import { suites } from '../src/party/session.js';
 import type { NetworkProfile } from '../src/wire/profiles.js';
 import { type BenchOptions, type BenchRow, benchOptions, median, printRows, withParties } from './_parties.js';
-import { compileResnet20 } from './_resnet20.js';
+import { compileResnet20, patchesEverywhere } from './_resnet20.js';
 
 const defaults = { runs: 5, suites: ['masked', 'securenn'] };
 
@@ -18,16 +17,6 @@ const defaults = { runs: 5, suites: ['masked', 'securenn'] };
 const ratesMegabits = [10, 30, 100, 300, 1000, 10_000];
 const roundTripsMilliseconds = [0.1, 1, 10, 30, 100, 200];
 const fixed = { megabits: 1000, milliseconds: 20 };
-
-/** Patches everywhere, from all comparisons to 3 %. */
-const patches: readonly Patch[] = [
-  [1, 1],
-  [1, 2],
-  [2, 2],
-  [2, 4],
-  [4, 4],
-  [4, 8],
-];
 
 interface Row extends BenchRow {
   /** What is varied, and its value: Mb/s, ms, or the share of comparisons. */
@@ -91,7 +80,7 @@ const options = benchOptions();
 const wanted = (along: Row['along']): boolean => along.includes(options.match ?? '');
 const rows: Row[] = [];
 for (const suite of options.suites ?? defaults.suites) {
-  for (const patch of patches) {
+  for (const patch of patchesEverywhere) {
     const share = 1 / (patch[0] * patch[1]);
     const model = await compileResnet20(share === 1 ? undefined : patch);
     if (suites[suite]?.refuses(model.compiled.program) !== undefined) continue;

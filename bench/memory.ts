@@ -8,14 +8,13 @@ import { generatePictures } from '../src/data/generated.js';
 import { plainPreprocessing } from '../src/data/preprocess.js';
 import type { Compute } from '../src/kernel/compute.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
-import { compileGraph } from '../src/model/compile.js';
-import { programHash } from '../src/model/files.js';
 import { readGraph } from '../src/model/onnx.js';
 import { predictMemory } from '../src/party/memory.js';
 import { suites } from '../src/party/session.js';
 import type { Role } from '../src/protocol/operation.js';
 import { networkBytes } from './_networks.js';
 import { benchOptions, printRows, withParties } from './_parties.js';
+import { compileModel } from './_private.js';
 
 interface Case {
   readonly name: string;
@@ -46,14 +45,7 @@ async function compile(compute: Compute, { network, shape, name }: Case): Promis
   const own = fileURLToPath(new URL('../../models/cifar10-resnet20.onnx', import.meta.url));
   const graph = readGraph(network === undefined ? readFileSync(own) : await networkBytes(compute, network, shape!));
   const images = generatePictures(graph.input.shape, plainPreprocessing(3), 1, 1);
-  const { program, weights, report } = await compileGraph(compute, graph, { images, count: 1 });
-  const hash = await programHash(program);
-  const { fractionBits, drelus, comparisons, clipped } = report;
-  const calibratedOn = { source: 'a generated picture', images: 1, extraMarginBits: 0 };
-  return {
-    compiled: { program, weights, description: { name }, hash },
-    summary: { hash, ringBits: program.ringBits, fractionBits, drelus, comparisons, clipped, calibratedOn },
-  };
+  return compileModel(compute, name, graph, { images, count: 1 });
 }
 
 async function measure(each: Case, compute: Compute, threads: number): Promise<Row> {

@@ -1,6 +1,7 @@
 // `--ring auto`: the narrowest ring in which fixed point names what float names, by simulation on calibration pictures.
 import { DataError } from '../errors.js';
 import type { Graph } from '../model/graph.js';
+import { macsOf } from '../model/inspect.js';
 import type { Program } from '../model/program.js';
 import { suites } from '../party/session.js';
 import { formatShare, formatTable } from './format.js';
@@ -115,11 +116,7 @@ const mostMacs = 4e11;
 
 /** How many of `count` pictures to judge rings of this network by. */
 export function picturesToJudge({ nodes }: Graph, count: number): number {
-  const macs = nodes.reduce((sum, node) => {
-    if (node.kind !== 'conv') return sum;
-    const { kernelHeight, kernelWidth, inputChannels, groups } = node.geometry;
-    return sum + (node.shape.reduce((a, b) => a * b, 1) * kernelHeight * kernelWidth * inputChannels) / groups;
-  }, 0);
+  const macs = nodes.reduce((sum, node) => sum + macsOf(node), 0);
   return Math.min(count, Math.max(16, Math.floor(mostMacs / Math.max(1, macs))));
 }
 

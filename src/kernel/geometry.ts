@@ -19,6 +19,10 @@ export interface ConvGeometry {
   readonly groups: number;
 }
 
+/** Multiply-adds of a convolution of one image. */
+export const multiplyAdds = (g: ConvGeometry): number =>
+  (g.outputChannels * g.outputHeight * g.outputWidth * g.kernelHeight * g.kernelWidth * g.inputChannels) / g.groups;
+
 /** A pool of one image. Positions outside the map take no part (a sum counts them as 0, a maximum ignores them). */
 export interface PoolGeometry {
   readonly channels: number;

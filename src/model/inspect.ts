@@ -1,5 +1,6 @@
 // What is in a model, what of it runs, and how much work it is: the answer of `tessera inspect`.
 import { UsageError } from '../errors.js';
+import { multiplyAdds } from '../kernel/geometry.js';
 import { type Graph, type GraphNode, sizeOf } from './graph.js';
 import type { ReadResult, Unsupported } from './onnx.js';
 import { simplify } from './passes/simplify.js';
@@ -59,11 +60,8 @@ function outputShape(graph: Graph): readonly number[] {
   return node.shape;
 }
 
-function macsOf(node: GraphNode): number {
-  if (node.kind !== 'conv') return 0;
-  const g = node.geometry;
-  return (g.outputChannels * g.outputHeight * g.outputWidth * g.kernelHeight * g.kernelWidth * g.inputChannels) / g.groups;
-}
+/** Multiply-adds of a node on one image; 0 of what is no convolution. */
+export const macsOf = (node: GraphNode): number => (node.kind === 'conv' ? multiplyAdds(node.geometry) : 0);
 
 function describe(node: GraphNode): InspectedLayer {
   const elements = sizeOf(node.shape);

@@ -82,6 +82,16 @@ export interface RolePart<S extends Step, M = unknown, W extends Words = Words> 
 /** Names a step may use: rounds of the same kind inside one step (maxpool) are this far apart, in message codes and in draws. */
 export const roundStride = 16;
 
+/** The same hands with messages and draws numbered `offset` higher: for a part of a step beside others of its kind. */
+export function numberedFrom<H extends Pick<StepContext, 'send' | 'receive' | 'draw'>>(hands: H, offset: number): H {
+  return {
+    ...hands,
+    send: (to, name, payload) => hands.send(to, name + offset, payload),
+    receive: (from, name, bytes, orNone) => hands.receive(from, name + offset, bytes, orNone),
+    draw: (peer, part, out, again) => hands.draw(peer, part + offset, out, again),
+  };
+}
+
 /** How many one-way messages in a row have led to what client and server each hold. */
 export interface Depths {
   readonly client: number;

@@ -3,6 +3,7 @@
 //
 // Each party has one line of work, as it has one event loop that feeds its kernels: steps whose inputs are there queue up for it, and a step
 // that waits for a message lets others go on. A link's direction carries one message after the other. So what overlaps in a run overlaps here.
+import { multiplyAdds } from '../kernel/geometry.js';
 import { type Program, type Step, stepInputs } from '../model/program.js';
 import { linkSpeed, type NetworkProfile } from '../wire/profiles.js';
 import { controlMessages, controlNames, onWire } from './control.js';
@@ -34,11 +35,7 @@ export function stepFeatures(step: Step, suite: Suite, environment: CostEnvironm
   const elements = [...stepInputs(step), step.output].reduce((sum, id) => sum + environment.elements(id), 0);
   const messages = operationOf(suite, step).messages(step, environment);
   const bytes = bytesOf(messages.filter((m) => m.phase === phase));
-  return [1, elements, bytes, step.kind === 'linear' ? macsOf(step, environment) : 0];
-}
-
-function macsOf({ geometry: g, output }: Extract<Step, { kind: 'linear' }>, environment: CostEnvironment): number {
-  return (environment.elements(output) * g.kernelHeight * g.kernelWidth * g.inputChannels) / g.groups;
+  return [1, elements, bytes, step.kind === 'linear' ? environment.batch * multiplyAdds(step.geometry) : 0];
 }
 
 /** Features of the picture's way in and the result's way out. */

@@ -4,10 +4,10 @@ import { Geometry } from './conv';
 import { scratch } from './scratch';
 
 // Scratch memory: where each of the 8 columns of a tile begins in the input (bytes) and on the map, where its output lies, then the panel.
-const laneBaseAt: usize = 0;
-const laneRowAt: usize = 32;
-const laneColumnAt: usize = 64;
-const outAt: usize = 96;
+export const laneBaseAt: usize = 0;
+export const laneRowAt: usize = 32;
+export const laneColumnAt: usize = 64;
+export const outAt: usize = 96;
 const panelAt: usize = 512;
 
 /** Two rows by two columns over `inner` steps: adds a . b to what lies at the four outputs. Single rows or columns are given twice. */

@@ -5,15 +5,11 @@
 //
 // so that three products of 32 bits do: two sums mod 2^32 as one, and a sum of a'' b'', exact in 32 bits for 2^(33 - 2l) - 1 terms.
 import { Geometry } from './conv';
-import { placeLanes } from './conv-longs';
+import { laneBaseAt, laneColumnAt, laneRowAt, outAt, placeLanes } from './conv-longs';
 import { tile4, tile8 } from './gemm';
 import { scratch } from './scratch';
 
-// Scratch memory as in conv-longs.ts: what is known of the 8 columns of a tile, then both sums of 4 x 8 outputs, zeros, then a panel.
-const laneBaseAt: usize = 0;
-const laneRowAt: usize = 32;
-const laneColumnAt: usize = 64;
-const outAt: usize = 96;
+// Scratch memory: what conv-longs.ts knows of the 8 columns of a tile, then both sums of 4 x 8 outputs, zeros, then a panel.
 const sumsAt: usize = 128;
 const zerosAt: usize = 384;
 const panelsAt: usize = 512;

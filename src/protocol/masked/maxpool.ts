@@ -9,7 +9,7 @@ import type { Words } from '../../kernel/compute.js';
 import { maxPoolPasses, type PoolPass } from '../../kernel/geometry.js';
 import type { MaxPoolStep, ReluStep } from '../../model/program.js';
 import { ringWords, runWords, setWords } from '../../ring/words.js';
-import { type CostEnvironment, type MessageSize, type Operation, roundStride, type StepContext } from '../operation.js';
+import { type CostEnvironment, type MessageSize, numberedFrom, type Operation, roundStride, type StepContext } from '../operation.js';
 import { planOf } from './plan.js';
 import { relu } from './relu.js';
 import { isSealed } from './states.js';
@@ -59,17 +59,13 @@ interface Nested {
 /** A round's own view of the step: its messages and draws are numbered apart, its input and output are arrays. */
 function nested(context: StepContext, round: Round, index: number, input?: Words): Nested {
   let output: Words | undefined;
-  const offset = index * roundStride;
   const within = (outer: StepContext): StepContext => ({
-    ...outer,
+    ...numberedFrom(outer, index * roundStride),
     ...roundEnvironment(outer, round),
     value: () => input!,
     give: (_, words) => {
       output = words;
     },
-    send: (to, name, payload) => outer.send(to, name + offset, payload),
-    receive: (from, name, bytes) => outer.receive(from, name + offset, bytes),
-    draw: (peer, part, out, again) => outer.draw(peer, part + offset, out, again),
     cached: (key, make) => outer.cached(`${index}/${key}`, make),
     branch: (after, quiet) => within(outer.branch(after, quiet)),
   });

@@ -3,7 +3,7 @@
 import type { Words } from '../../kernel/compute.js';
 import type { ReluStep } from '../../model/program.js';
 import { ringWords } from '../../ring/words.js';
-import type { CostEnvironment, MessageSize, Operation, RolePart, StepContext } from '../operation.js';
+import { type CostEnvironment, type MessageSize, numberedFrom, type Operation, type RolePart, type StepContext } from '../operation.js';
 import { createTurn, type Turn } from '../turn.js';
 
 /** Draws and messages of a piece are numbered this far from those of the piece before: beyond all rounds of a max pool. */
@@ -67,21 +67,16 @@ function cut(step: ReluStep, environment: CostEnvironment, smallest: number): re
 
 /** A piece's own hands. What it gives is copied into `whole()`, the output of all pieces. */
 function handsOf(context: StepContext, { begin, end, environment }: Piece, index: number, whole: () => Words, turn?: Turn): StepContext {
-  const offset = index * pieceStride;
+  const own = numberedFrom(context, index * pieceStride);
   return {
-    ...context,
+    ...own,
     ...environment,
     value: (tensor) => context.value(tensor).subarray(begin, end) as Words,
     give: (_, words) => {
       context.compute.call('copyBytes', whole().subarray(begin, end), words, words.byteLength);
       context.memory.free(words);
     },
-    send: (to, name, payload) => context.send(to, name + offset, payload),
-    receive: (from, name, bytes) => {
-      const message = context.receive(from, name + offset, bytes);
-      return turn === undefined ? message : turn.whileWaiting(message);
-    },
-    draw: (peer, part, out, again) => context.draw(peer, part + offset, out, again),
+    ...(turn && { receive: (...message) => turn.whileWaiting(own.receive(...message)) }),
     cached: (key, make) => context.cached(`piece ${index}/${key}`, make),
   };
 }

@@ -8,7 +8,7 @@
 import type { Words } from '../../kernel/compute.js';
 import type { Window } from '../../model/program.js';
 import { isLong } from '../../ring/words.js';
-import { type MessageSize, roundStride } from '../operation.js';
+import { type MessageSize, numberedFrom, roundStride } from '../operation.js';
 import * as msb from './msb.js';
 import { type Halves, type Hands, halvesOf, type Party, tileLongs } from './privatecompare.js';
 import * as shareconvert from './shareconvert.js';
@@ -48,15 +48,7 @@ export function chunksOf({ count, firstChunk }: Pick<Comparison, 'count' | 'firs
 }
 
 /** The step's hands with messages and draws of one chunk. */
-export function numbered(hands: Hands, number: number): Hands {
-  const offset = number * roundStride;
-  return {
-    ...hands,
-    send: (to, name, payload) => hands.send(to, name + offset, payload),
-    receive: (from, name, bytes) => hands.receive(from, name + offset, bytes),
-    draw: (peer, part, out) => hands.draw(peer, part + offset, out),
-  };
-}
+export const numbered = (hands: Hands, number: number): Hands => numberedFrom(hands, number * roundStride);
 
 export function messages(comparison: Comparison): MessageSize[] {
   const { bits } = comparedBits(comparison.window, comparison.ringBits);
