@@ -1,5 +1,4 @@
-// Choices of patches for the benchmarks of fine-tuning, kept as spec files: the knapsack's after one round of measuring again, and what it is
-// compared with.
+// Choices of patches for the benchmarks of fine-tuning, kept as spec files: the knapsack's, and what it is compared with.
 import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { planMeasurement } from '../src/block/distort.js';
@@ -27,10 +26,11 @@ import { measureLinear, type TrainedNetwork } from './_distortions.js';
 import type { Kept } from './_kept.js';
 
 /**
- * knapsack: least distortion without channels that are left alone or zero. constants: with them. shuffled: the knapsack's patches, dealt out anew
- * in each layer. bytes: for the bytes of an inference under the knapsack's choice. uniform: two patches of nearly the same cost everywhere.
+ * knapsack: least distortion without channels that are left alone or zero. again: after measuring once more under that choice. constants: with
+ * such channels. shuffled: the knapsack's patches, dealt out anew in each layer. bytes: for the bytes of an inference under the knapsack's choice.
+ * uniform: two patches of nearly the same cost everywhere.
  */
-export type ChoiceKind = 'knapsack' | 'constants' | 'shuffled' | 'bytes' | 'uniform';
+export type ChoiceKind = 'knapsack' | 'again' | 'constants' | 'shuffled' | 'bytes' | 'uniform';
 
 export interface Choice {
   readonly kind: ChoiceKind;
@@ -49,7 +49,7 @@ export interface Chooser {
 }
 
 /** Goes into what results are kept by: raised when choices are made in another way. */
-const version = 1;
+const version = 2;
 
 interface Chosen {
   readonly drelus: number;
@@ -67,7 +67,7 @@ export async function chosenSpec(
   const distortion = await distortionFor(chooser, choice);
   if (!existsSync(path)) {
     const { patches } = await choose(chooser, distortion, choice);
-    await writeWhole(path, JSON.stringify(toSpec(distortion, patches, { ...choice, again: 1 })));
+    await writeWhole(path, JSON.stringify(toSpec(distortion, patches, { ...choice })));
   }
   const patches = patchesOf(parseSpec(await readFile(path, 'utf8'), path));
   const { cost } = measured(distortion, dreluCost, [...patches.values()].flat());
@@ -77,10 +77,9 @@ export async function chosenSpec(
 const knapsack = (distortion: Distortion, share: number): Selection =>
   selectOptimal(withoutConstants(distortion), dreluCost, Math.floor(share * fullCost(distortion, dreluCost)));
 
-/** Measured under the knapsack's first choice; from the network as it is for uniform patches, which need no values. */
 async function distortionFor(chooser: Chooser, { kind, share, samples }: Choice): Promise<Distortion> {
   const first = await distortionUnder(chooser, samples, 'nothing');
-  if (kind === 'uniform') return first;
+  if (kind !== 'again') return first;
   return distortionUnder(chooser, samples, `${share}`, patchesOf(toSpec(first, knapsack(first, share).patches, {})));
 }
 
@@ -105,7 +104,7 @@ async function choose(chooser: Chooser, distortion: Distortion, { kind, share }:
   if (kind === 'uniform') return nearlyUniform(distortion, budget);
   if (kind === 'constants') return selectOptimal(distortion, dreluCost, budget);
   const best = knapsack(distortion, share);
-  if (kind === 'knapsack') return best;
+  if (kind === 'knapsack' || kind === 'again') return best;
   if (kind === 'shuffled') return shuffle(distortion, dreluCost, best, createSequence(1));
   const spending = await openBytes(chooser, distortion);
   return spending.choose(await spending.costOf(best), optimal(withoutConstants(distortion), undefined));

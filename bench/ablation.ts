@@ -27,6 +27,7 @@ const changes: readonly Change[] = [
   { name: 'without batch norm', way: { batchNorm: false } },
   { name: 'without correction', way: { correct: false } },
   { name: 'shuffled within layers', choice: { kind: 'shuffled' } },
+  { name: 'measured again under the choice', choice: { kind: 'again' } },
   { name: 'identity and zero channels allowed', choice: { kind: 'constants' } },
   { name: 'chosen for the same bytes', choice: { kind: 'bytes' } },
   { name: 'distortions of 1,024 pictures', choice: { samples: 1024 } },

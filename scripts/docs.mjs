@@ -94,7 +94,7 @@ from 256 training pictures, corrections fitted on 512.`,
   ],
   curve: [
     'Accuracy by the share of comparisons',
-    `Before and after fine-tuning: the knapsack's choice after one round of measuring again, and uniform patches for as many comparisons (two sizes, mixed
+    `Before and after fine-tuning: the knapsack's choice, and uniform patches for as many comparisons (two sizes, mixed
 where no single one costs just that). Fine-tuning begins with corrected weights and learns from the network as it was and labels, or labels
 alone; the pictures that choose its epoch are training pictures. Cells are kept as they are finished (\`bench/finetuning.jsonl\`): rows that are absent have not been trained
 yet, and the same command goes on. The paper's own CIFAR-100 figures are for a ResNet-18 with 557,056 ReLUs: 71.2, 74.9 and 76.9 % of 78.3 % at 6, 9 and 18 %, so

@@ -14,8 +14,8 @@ const folder = mkdtempSync(join(tmpdir(), 'tessera-train-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 const at = (name: string): string => join(folder, name);
 
-/** Records of the CIFAR format: pictures of noise with a bright band, whose place is the label. */
-function records(name: string, count: number, seed: number, labels = 10): string {
+/** Records of the CIFAR format: pictures of noise with a bright band, whose place is the label, or `wrong` places further. */
+function records(name: string, count: number, seed: number, labels = 10, wrong = 0): string {
   const next = seeded(seed);
   const size = 1 + 3 * 32 * 32;
   const bytes = new Uint8Array(count * size);
@@ -25,7 +25,7 @@ function records(name: string, count: number, seed: number, labels = 10): string
       const row = ((p - 1) >> 5) & 31;
       bytes[i * size + p] = (next() >>> 25) + (Math.floor(row / 3) === label ? 100 : 0);
     }
-    bytes[i * size] = label;
+    bytes[i * size] = (label + wrong) % labels;
   }
   writeFileSync(at(name), bytes);
   return at(name);
@@ -106,6 +106,7 @@ describe('tessera finetune', () => {
     expect(answer.after).toBeGreaterThan(answer.before + 0.3);
     expect(answer.epochs.map(({ epoch }: { epoch: number }) => epoch)).toEqual([1, 2, 3, 4, 5, 6]);
     expect(answer.corrected).toBeGreaterThan(answer.before);
+    expect(answer.bestEpoch).toBeGreaterThan(0);
     expect(answer.epochs[5].loss).toBeLessThan(answer.epochs[0].loss);
     expect(answer.report).toBe(at('tuned.html'));
     const page = readFileSync(answer.report, 'utf8');
@@ -117,6 +118,25 @@ describe('tessera finetune', () => {
     expect(tunedSpec.layers).toEqual(JSON.parse(readFileSync(spec, 'utf8')).layers);
     const evaluated = tessera('evaluate', file, '--spec', answer.spec, '--data', validate, '--no-cache');
     expect(evaluated.answer.top1).toBeCloseTo(answer.after, 9);
+  });
+
+  it('writes the weights it began with where no epoch is better', () => {
+    const model = at('tuned.onnx');
+    const flags = [
+      '--spec',
+      specFor(model, 'again.json'),
+      '--epochs',
+      '2',
+      '--learning-rate',
+      '0.05',
+      '--no-distill',
+      '-o',
+      at('worse.onnx'),
+    ];
+    const { answer } = tessera('finetune', model, '--data', records('wrong.bin', 320, 3, 10, 1), '--validate', validate, ...flags);
+    expect(answer.bestEpoch).toBe(0);
+    expect(answer.after).toBe(answer.corrected);
+    for (const { validation } of answer.epochs) expect(validation).toBeLessThan(answer.corrected);
   });
 
   it('goes on after a kill to the same file, byte for byte', async () => {
@@ -143,6 +163,7 @@ describe('tessera finetune', () => {
     expect(before).toBeLessThan(60);
     const resumed = finetune(...flags, ...kept, '--resume', '-o', killed);
     expect(resumed.answer).toMatchObject({ epochs: [{ epoch: 1 }, { epoch: 2 }, { epoch: 3 }] });
+    expect(resumed.answer.bestEpoch).toBeGreaterThan(0);
     expect(readFileSync(killed).equals(readFileSync(whole))).toBe(true);
     const other = finetune(...flags, ...kept, '--learning-rate', '0.5', '--resume', '-o', killed);
     expect([other.status, other.answer.error?.code]).toEqual([3, 'bad-checkpoint']);

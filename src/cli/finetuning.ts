@@ -24,7 +24,7 @@ import type { CommonOptions } from './options.js';
 import { checkShape } from './pictures.js';
 import { readSpec } from './spec.js';
 import type { Task } from './task.js';
-import { openTrainingPictures, runTraining, type TrainingPictures, type TrainingPlan } from './training.js';
+import { openTrainingPictures, runTraining, type Trained, type TrainingPictures, type TrainingPlan } from './training.js';
 import { fineTuningDefaults, settingsFrom, type TrainingFlags } from './training-options.js';
 import { packageVersion } from './version.js';
 
@@ -60,6 +60,7 @@ export interface Finetuned extends NetworkFiles {
   readonly corrected?: number;
   readonly metric: Metric;
   readonly epochs: readonly Epoch[];
+  /** From 1; 0 where no epoch was better than the weights that training began with, which were written then. */
   readonly bestEpoch: number;
   readonly stoppedEarly: boolean;
   readonly seconds: number;
@@ -85,13 +86,14 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   const work = await prepare(onnx, pictures, options, task, compute);
   const { original, patches, corrected } = work;
   const trained = await runTraining(work.plan, task, compute);
-  const bytes = writeOnnx(simplify(trained.graph));
+  const { graph, bestEpoch } = bestOf(work, trained);
+  const bytes = writeOnnx(simplify(graph));
   const after = await work.score(applyPatches(simplify(readGraph(bytes)), patches ?? new Map()));
   const made = { ...work.made, finetuned: { from: onnx.hash, version: packageVersion() } };
   const windows = options.keepWindows ? work.windows : undefined;
   const spec = patches === undefined ? undefined : { patches, made, ...(windows === undefined ? {} : { windows }) };
   const written = await writeNetwork(options.output, bytes, spec);
-  const { metric, before, epochs, bestEpoch, stoppedEarly, seconds } = trained;
+  const { metric, before, epochs, stoppedEarly, seconds } = trained;
   const { train, validation, heldOut } = pictures;
   return {
     ...{ original, before, after, ...(corrected === undefined ? {} : { corrected }), metric, epochs, bestEpoch, stoppedEarly, seconds },
@@ -102,6 +104,8 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
 
 interface Work {
   readonly plan: TrainingPlan;
+  /** What training begins with, without the patches, and its score under them. */
+  readonly begun: { readonly graph: Graph; readonly score: number };
   /** Score of the network as it was given. */
   readonly original: number;
   readonly corrected?: number;
@@ -110,6 +114,15 @@ interface Work {
   readonly patches?: LayerPatches;
   readonly windows?: LayerWindows;
   readonly made: object;
+}
+
+/**
+ * The weights of the best epoch, or those that training began with where they score higher: a short run may take more from corrected weights
+ * than it gives. Not where rounding is imitated, for which those were not made.
+ */
+function bestOf({ begun, plan }: Work, { graph, epochs, bestEpoch }: Trained): Pick<Trained, 'graph' | 'bestEpoch'> {
+  const { validation = begun.score } = epochs[bestEpoch - 1] ?? {};
+  return begun.score > validation && plan.noise === undefined ? { graph: begun.graph, bestEpoch: 0 } : { graph, bestEpoch };
 }
 
 /** Reads network and spec, checks that pictures fit, and plans the run. */
@@ -140,11 +153,7 @@ async function prepare(
   const before = await score(under);
   const corrects = options.correct !== false && spec !== undefined;
   const batchNorm = options.batchNorm ?? true;
-  const { network, corrected } = await begin(
-    { compute, full, given, under, train, signal },
-    corrects ? spec.patches : undefined,
-    batchNorm,
-  );
+  const { network, fitted } = await begin({ compute, full, given, under, train, signal }, corrects ? spec.patches : undefined, batchNorm);
   const plan: TrainingPlan = {
     ...{ before, network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train, batchNorm)) },
     ...(spec === undefined ? {} : { patches: spec.patches }),
@@ -155,10 +164,11 @@ async function prepare(
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
     ...{ resume: options.resume, keepSeconds: options.checkpointSeconds },
   };
+  const corrected = fitted === undefined ? undefined : await score(applyPatches(fitted, spec!.patches));
   return {
-    ...{ plan, original, score, made: spec?.made ?? {} },
+    ...{ plan, original, score, made: spec?.made ?? {}, begun: { graph: fitted ?? given, score: corrected ?? before } },
     ...(spec === undefined ? {} : { patches: spec.patches, windows: spec.windows }),
-    ...(corrected === undefined ? {} : { corrected: await score(corrected) }),
+    ...(corrected === undefined ? {} : { corrected }),
   };
 }
 
@@ -201,7 +211,7 @@ async function begin(
   /** That weights are corrected for; undefined leaves them as they are. */
   patches: LayerPatches | undefined,
   batchNorm: boolean,
-): Promise<{ readonly network: TrainNetwork; readonly corrected?: Graph }> {
+): Promise<{ readonly network: TrainNetwork; readonly fitted?: Graph }> {
   const { images, count } = await draw(train, normCalibration);
   const momentsOf = (graph: Graph) => measureMoments(compute, graph, images, count);
   if (patches === undefined) {
@@ -210,10 +220,9 @@ async function begin(
   }
   const sample = await drawForCorrection(given, train);
   const fitted = await correct(compute, given, patches, sample.images, sample.count, { signal });
-  const corrected = applyPatches(fitted, patches);
-  if (!batchNorm) return { network: fitted, corrected };
-  const moments = await momentsOf(corrected);
-  return { network: withBatchNorm(fitted, moments, moments), corrected };
+  if (!batchNorm) return { network: fitted, fitted };
+  const moments = await momentsOf(applyPatches(fitted, patches));
+  return { network: withBatchNorm(fitted, moments, moments), fitted };
 }
 
 /** What is learned from the network as it was: without labels, everything. */

@@ -77,7 +77,7 @@ function describe({ original, before, corrected, after, metric, epochs, bestEpoc
   const fitted = corrected === undefined ? '' : ` ${formatShare(corrected)} corrected,`;
   return [
     `${name} on ${formatCount(images.validation)} pictures: ${formatShare(original)} as given, ${formatShare(before)} before,${fitted} ${formatShare(after)} after${share}`,
-    `${formatCount(images.training)} training pictures, ${epochs.length} epochs (best: ${bestEpoch}), in ${formatSeconds(seconds)}`,
+    `${formatCount(images.training)} training pictures, ${epochs.length} epochs (best: ${bestEpoch === 0 ? 'none: the weights it began with' : bestEpoch}), in ${formatSeconds(seconds)}`,
     file,
     ...(spec === undefined ? [] : [spec]),
   ].join('\n');

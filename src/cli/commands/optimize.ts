@@ -22,7 +22,11 @@ export function optimizeCommand(): Command {
     .addOption(new Option('--budgets <list>', 'further budgets to compare it with, with commas between').argParser(listFrom).default([]))
     .option('--validate <path>', 'pictures that scores are of; else a tenth of --data is set apart')
     .addOption(new Option('--validate-limit <n>', 'score on at most so many').argParser(wholeNumber(1)))
-    .addOption(new Option('--rounds <n>', 'times to measure again under the last choice').argParser(wholeNumber(0, 10)).default(1))
+    .addOption(
+      new Option('--rounds <n>', 'times to measure again under the last choice (default 1; 0 with --correct or --finetune)').argParser(
+        wholeNumber(0, 10),
+      ),
+    )
     .addOption(new Option('--samples <n>', 'pictures to measure with').argParser(wholeNumber(1)).default(256))
     .addOption(new Option('--probes <n>', 'random directions at the output for each picture').argParser(wholeNumber(1, 1024)).default(4))
     .addOption(new Option('--candidates <kind>', 'patches to measure').choices(candidateKinds).default('generated'));
