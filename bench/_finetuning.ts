@@ -139,8 +139,8 @@ async function trainCell(chooser: Chooser, { choice, way }: Cell, key: unknown, 
   return outcome;
 }
 
-/** With this, cells take some 70 s on two quiet processors: all of `curve`, `ablation` and `qat` within an hour and a half. */
-const usual = { pictures: 6000, epochs: 2 };
+/** With this, cells take some three minutes on two quiet processors: `curve` two hours, `ablation` and `qat` three quarters of one. */
+const usual = { pictures: 10_000, epochs: 3 };
 
 /** The way to train that the others are changes of. */
 export function wayOf({ pictures = usual.pictures, epochs = usual.epochs }: BenchOptions): Way {

@@ -1,5 +1,5 @@
 // tessera bench curve: accuracy by the share of comparisons, before and after fine-tuning, of the knapsack's choice, distilled and from labels
-// alone, and of uniform patches for the same comparisons. An hour: cells are kept as they are finished, and a killed run goes on. --network
+// alone, and of uniform patches for the same comparisons. Two hours: cells are kept as they are finished, and a killed run goes on. --network
 // resnet20 or resnet20-kd takes one network, --budgets 6,12 some shares, --minutes 0 prints what there is. Needs ../shared/data.
 import { formatShare } from '../src/cli/format.js';
 import type { ChoiceKind } from './_chosen.js';
@@ -42,7 +42,7 @@ for (const { network, name, shares } of curves) {
   );
   const turn = (cell: Cell): number => {
     const [at, column] = [first.indexOf(cell.choice.share), cells.indexOf(cell) % ways.length];
-    return (at < 0 ? ways.length : 0) * first.length + column * first.length + Math.max(0, at);
+    return column * (first.length + 1) + (at < 0 ? first.length : at);
   };
   const order = [...cells].sort((a, b) => turn(a) - turn(b));
   for (const [cell, outcome] of await finishAll(opened, cells, isLate, order)) rows.push({ ...cell, network: name, outcome });
