@@ -73,10 +73,15 @@ async function measure({ side, batch, patch }: Case, cores: number, options: Ben
   }
 }
 
-/** One patch for all channels of all activations. */
-function everywhere(read: Parameters<typeof inspectModel>[0], patch: Patch): LayerPatches {
+/** One patch for all channels of all activations, cut to maps that are smaller. */
+function everywhere(read: Parameters<typeof inspectModel>[0], [patchHeight, patchWidth]: Patch): LayerPatches {
   const layers = inspectModel(read).layers.filter(({ drelus }) => drelus > 0);
-  return new Map(layers.map(({ name, channels }) => [name, new Array<Patch>(channels).fill(patch)]));
+  return new Map(
+    layers.map(({ name, channels, shape: [, height = 1, width = 1] }) => {
+      const patch: Patch = [Math.min(patchHeight, height), Math.min(patchWidth, width)];
+      return [name, new Array<Patch>(channels).fill(patch)];
+    }),
+  );
 }
 
 const axes = {

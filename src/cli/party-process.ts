@@ -11,6 +11,7 @@ import { answerCalls } from './calls.js';
 import { collectRarely } from './collector.js';
 import { channelLimits, hostProvider, hostServer } from './hosting.js';
 import { readModelFolder } from './model-folder.js';
+import { residentPeakBytes } from './resident.js';
 import { outcomeOf } from './run-traffic.js';
 import type { Outcome } from './run-types.js';
 
@@ -99,8 +100,7 @@ const calls = {
   /** Counters of the client's links. */
   clientTraffic: () => ({ server: traffic(client!.traffic.server), provider: traffic(client!.traffic.provider) }),
   timeline: (): Timeline => ({ spans: recorder?.spans ?? [], messages: recorder?.messages ?? [] }),
-  /** The most memory of this process that was ever resident. */
-  peakBytes: (): number => process.resourceUsage().maxRSS * 1024,
+  peakBytes: residentPeakBytes,
 };
 
 export type PartyCalls = typeof calls;

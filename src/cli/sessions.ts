@@ -18,6 +18,7 @@ import { channelLimits } from './hosting.js';
 import { checkMemory } from './memory.js';
 import type { StoredModel } from './model-folder.js';
 import { openInProcesses } from './processes.js';
+import { residentPeakBytes } from './resident.js';
 import { outcomeOf, sessionTraffic, unseen } from './run-traffic.js';
 import type { LocalRunOptions, PeakBytes, PrivateSession, Timelines } from './run-types.js';
 import type { Task } from './task.js';
@@ -62,7 +63,7 @@ async function openInMemory({ compiled }: StoredModel, options: LocalRunOptions,
   return sessionOf(local.client, task, () => local.close(), {
     traffic: async () => local.counters.serverProvider,
     timelines: async () => recorders,
-    peakBytes: async () => ({ together: residentPeak() }),
+    peakBytes: async () => ({ together: residentPeakBytes() }),
   });
 }
 
@@ -101,9 +102,6 @@ interface Inside {
   peakBytes(): Promise<PeakBytes>;
 }
 
-/** The most memory of this process that was ever resident, in bytes. */
-const residentPeak = (): number => process.resourceUsage().maxRSS * 1024;
-
 /** @param inside undefined where the other parties are elsewhere. */
 function sessionOf(client: ClientSession, task: Task, end: () => Promise<void>, inside: Inside | undefined): PrivateSession {
   let open = true;
@@ -127,7 +125,7 @@ function sessionOf(client: ClientSession, task: Task, end: () => Promise<void>, 
       return sessionTraffic({ clientServer: client.traffic.server, clientProvider: client.traffic.provider, serverProvider });
     },
     timelines: async () => inside?.timelines(),
-    peakBytes: async () => inside?.peakBytes() ?? { client: residentPeak() },
+    peakBytes: async () => inside?.peakBytes() ?? { client: residentPeakBytes() },
     seesAllLinks: inside !== undefined,
     close,
   };
