@@ -22,7 +22,9 @@ export const outcomeOf = ({ outputs, report }: InferenceResult): Outcome => ({
   rounds: { ...report.rounds },
 });
 
+/** One array of all; a single row as it is, which of a map of scores may be 160 MB. */
 function joined(rows: readonly Float32Array[]): Float32Array {
+  if (rows.length === 1) return rows[0]!;
   const length = rows[0]?.length ?? 0;
   const all = new Float32Array(length * rows.length);
   for (const [index, row] of rows.entries()) all.set(row, index * length);

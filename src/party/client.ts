@@ -294,7 +294,7 @@ async function runOnline(
     const words = await suite.ends.receiveOutput(inference.end(1, 'online', clock).context, masks.outputMask);
     const values = resizeOutput(program, decodeFixed(words, program.tensors[program.output]!.scale));
     const size = values.length / inference.batch;
-    const outputs = Array.from({ length: inference.batch }, (_, i) => values.slice(i * size, (i + 1) * size));
+    const outputs = Array.from({ length: inference.batch }, (_, i) => values.subarray(i * size, (i + 1) * size));
     const seconds = { offline: offlineSeconds, online: secondsSince(start) };
     if (began !== undefined) notePhase(party, 'online', inference.number, began);
     return { outputs, report: { inference: inference.number, batch: inference.batch, seconds, rounds: inference.rounds } };

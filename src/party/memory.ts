@@ -1,5 +1,6 @@
 // The most memory each party will have resident, predicted from the public program: weights, material, values and working memory as the parties
 // hold them, step after step. Not here: what a step takes (its suite says).
+import { resizedShape } from '../model/output.js';
 import { type Program, type Step, stepInputs } from '../model/program.js';
 import { costEnvironment } from '../protocol/estimate.js';
 import type { CostEnvironment, Role, RunPhase } from '../protocol/operation.js';
@@ -96,9 +97,15 @@ export function predictMemory(
   const party = (role: Role): number => {
     const walk = { role, suite, environment, readyBytes };
     const heap = weights + Math.max(opening[role].heap, heapPeak(walk, memory));
-    return baseBytes + heap + opening[role].kept + Math.max(opening[role].buffers, bufferPeak(walk));
+    const answer = role === 'client' ? answerBytes(program, batch) : 0;
+    return baseBytes + heap + opening[role].kept + Math.max(opening[role].buffers, bufferPeak(walk)) + answer;
   };
   return { client: party('client'), server: party('server'), provider: party('provider') };
+}
+
+/** The output as the client resizes it, and the copy that goes to the process that asked: 0.4 GB of a 512 × 512 map of 150 classes. */
+function answerBytes(program: Program, batch: number): number {
+  return 2.5 * batch * Float32Array.BYTES_PER_ELEMENT * resizedShape(program).reduce((a, b) => a * b, 1);
 }
 
 /** What lies in buffers of messages: two copies of a step's, and what is not collected yet, if there is as much. */
