@@ -9,6 +9,7 @@ import { findModel, openModel, readOnnx } from '../src/cli/model.js';
 import type { StoredModel } from '../src/cli/model-folder.js';
 import { openPictures } from '../src/cli/pictures.js';
 import { inspectModel } from '../src/model/inspect.js';
+import type { LayerPatches } from '../src/model/passes/lower.js';
 import type { Patch } from '../src/model/program.js';
 import { commandTask } from './_parties.js';
 
@@ -29,12 +30,22 @@ export const patchesEverywhere: readonly Patch[] = [
   [4, 8],
 ];
 
-/** The spec with one patch for all channels, as a file's text. */
+/** One patch for all channels of all activations, cut to maps that are smaller. */
+export function everywhere(read: Parameters<typeof inspectModel>[0], [patchHeight, patchWidth]: Patch): LayerPatches {
+  const layers = inspectModel(read).layers.filter(({ drelus }) => drelus > 0);
+  return new Map(
+    layers.map(({ name, channels, shape: [, height = 1, width = 1] }) => {
+      const patch: Patch = [Math.min(patchHeight, height), Math.min(patchWidth, width)];
+      return [name, new Array<Patch>(channels).fill(patch)];
+    }),
+  );
+}
+
+/** The same as a spec file's text. */
 export async function uniformSpec(path: string, patch: Patch): Promise<string> {
-  const { layers } = inspectModel((await readOnnx(path)).read());
   const model = createHash('sha256').update(readFileSync(path)).digest('hex');
-  const patches = layers.filter((layer) => layer.drelus > 0).map(({ name, channels }) => [name, new Array<Patch>(channels).fill(patch)]);
-  return JSON.stringify({ schema: 'tessera/spec@1', model, layers: Object.fromEntries(patches) });
+  const layers = Object.fromEntries(everywhere((await readOnnx(path)).read(), patch));
+  return JSON.stringify({ schema: 'tessera/spec@1', model, layers });
 }
 
 /** A suite whose programs all suites run that compute in the ring: in 64 bits securenn's, which leave headroom. */

@@ -10,15 +10,13 @@ import { linePlot } from '../src/cli/report/plots.js';
 import { generatePictures } from '../src/data/generated.js';
 import { plainPreprocessing } from '../src/data/preprocess.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
-import { inspectModel } from '../src/model/inspect.js';
 import { readModel } from '../src/model/onnx.js';
-import type { LayerPatches } from '../src/model/passes/lower.js';
 import type { Patch } from '../src/model/program.js';
 import { openKept } from './_kept.js';
 import { networkBytes } from './_networks.js';
 import { type BenchOptions, benchOptions, printRows } from './_parties.js';
 import { buildKey, compileModel, type PrivateRun, runPrivately } from './_private.js';
-import { patchesEverywhere } from './_resnet20.js';
+import { everywhere, patchesEverywhere } from './_resnet20.js';
 
 /** Runs of a case that count, and pictures it is compiled for. */
 const defaultRuns = 2;
@@ -71,17 +69,6 @@ async function measure({ side, batch, patch }: Case, cores: number, options: Ben
   } finally {
     await compute.close();
   }
-}
-
-/** One patch for all channels of all activations, cut to maps that are smaller. */
-function everywhere(read: Parameters<typeof inspectModel>[0], [patchHeight, patchWidth]: Patch): LayerPatches {
-  const layers = inspectModel(read).layers.filter(({ drelus }) => drelus > 0);
-  return new Map(
-    layers.map(({ name, channels, shape: [, height = 1, width = 1] }) => {
-      const patch: Patch = [Math.min(patchHeight, height), Math.min(patchWidth, width)];
-      return [name, new Array<Patch>(channels).fill(patch)];
-    }),
-  );
 }
 
 const axes = {

@@ -1,4 +1,4 @@
-// tessera bench imagenet: networks for pictures of 224 × 224, three processes on this machine, beside their plaintext in ONNX Runtime on as many
+// tessera bench imagenet: networks for pictures of 224 × 224, and one of 512 × 512, three processes on this machine, beside their plaintext in ONNX Runtime on as many
 // threads. SqueezeNet 1.1 and MobileNetV1 0.75 are the real ones of ../shared/data, and left out where it is absent; the others have random
 // weights: time and bytes depend on shapes. --case NAME keeps cases whose names contain it, --runs N takes medians over N inferences.
 import { spawnSync } from 'node:child_process';
@@ -34,7 +34,10 @@ interface Case {
   readonly ring?: number;
 }
 
-const random = (name: string) => (compute: Compute) => networkBytes(compute, name, [3, 224, 224]);
+const random =
+  (name: string, side = 224) =>
+  (compute: Compute) =>
+    networkBytes(compute, name, [3, side, side]);
 
 const real = (name: string) => async (): Promise<Uint8Array | undefined> => {
   const path = join(shared, `${name}.onnx`);
@@ -47,6 +50,8 @@ const uncapped = (network: Case['onnx']) => async (compute: Compute) => {
   return bytes && writeOnnx(withoutCaps(readGraph(bytes)));
 };
 
+const deepLab = 'DeepLabV3 on MobileNetV2 at 512 × 512';
+
 const cases: readonly Case[] = [
   { name: 'ResNet-50', onnx: random('ResNet-50') },
   { name: 'ResNet-50, patches of 4 × 4', onnx: random('ResNet-50'), patch: [4, 4] },
@@ -57,6 +62,9 @@ const cases: readonly Case[] = [
   { name: 'MobileNetV1 0.75, ReLU', onnx: uncapped(real('mobilenetv1-075')) },
   { name: 'MobileNetV2, ReLU6', onnx: random('MobileNetV2') },
   { name: 'MobileNetV2, ReLU', onnx: random('MobileNetV2, ReLU') },
+  { name: deepLab, onnx: random('DeepLabV3 MobileNetV2', 512) },
+  { name: `${deepLab}, patches of 4 × 4`, onnx: random('DeepLabV3 MobileNetV2', 512), patch: [4, 4] },
+  { name: `${deepLab}, patches of 4 × 4`, onnx: random('DeepLabV3 MobileNetV2', 512), patch: [4, 4], ring: 24 },
 ];
 
 interface Phase {
