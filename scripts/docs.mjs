@@ -50,7 +50,7 @@ by 2^(k − f). In local truncation a rarer one saves no bytes, as it costs none
   suites: [
     'Suites side by side',
     `ResNet-20 for CIFAR-10 with all its comparisons, and with patches of 2 × 4 everywhere, on every network of the table above. A row of the default
-suite says where it loses, and to which.`,
+suite says where it loses, and to which. A load average beyond 2 is that of a training of the lowest priority, which filled the waits.`,
   ],
   'suites-agreement': [
     'Labels by suite',
