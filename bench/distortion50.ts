@@ -5,6 +5,7 @@ import { distortionOf, planMeasurement } from '../src/block/distort.js';
 import { openLinear } from '../src/block/distort-linear.js';
 import { dreluCost, fullCost, selectOptimal, toSpec } from '../src/block/select.js';
 import { formatBytes, formatCount, formatSeconds } from '../src/cli/format.js';
+import { residentPeakBytes } from '../src/cli/resident.js';
 import { createNodeCompute } from '../src/kernel/pool.node.js';
 import { forward } from '../src/model/forward.js';
 import { applyPatches } from '../src/model/passes/lower.js';
@@ -76,7 +77,7 @@ async function measure(candidates: Row['candidates'], threads: number): Promise<
     seconds,
     processorSeconds: (user + system) / 1e6,
     heapBytes: compute.memory.peakBytes,
-    processBytes: process.resourceUsage().maxRSS * 1024,
+    processBytes: residentPeakBytes(),
     solveSeconds,
     evaluateSeconds: (performance.now() - evaluating) / 1000 / evaluated,
   };

@@ -27,6 +27,7 @@ const batchSide = 64;
 
 const sides = [112, 160, 224, 320, 416, 512];
 const batches = [1, 2, 4, 8, 16, 32];
+
 interface Case {
   readonly along: 'size' | 'batch' | 'comparisons';
   /** Of what is varied: pixels of a side, pictures, or the share of comparisons. */

@@ -1,5 +1,5 @@
-// tessera bench imagenet: networks for pictures of 224 × 224, and one of 512 × 512, three processes on this machine, beside their plaintext in ONNX Runtime on as many
-// threads. SqueezeNet 1.1 and MobileNetV1 0.75 are the real ones of ../shared/data, and left out where it is absent; the others have random
+// tessera bench imagenet: networks for pictures of 224 × 224, and one of 512 × 512, three processes on this machine, beside their plaintext in ONNX
+// Runtime on as many threads. SqueezeNet 1.1 and MobileNetV1 0.75 are the real ones of ../shared/data, and left out where it is absent; the others have random
 // weights: time and bytes depend on shapes. --case NAME keeps cases whose names contain it, --runs N takes medians over N inferences.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

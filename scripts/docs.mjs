@@ -29,7 +29,7 @@ Networks here are made with shifts of 0.75, which trained ones are more like. \`
     'Networks at 224 × 224, and one at 512 × 512',
     `One picture, three processes on one machine: medians of the inferences after the first, and the first one's online seconds, in which kernels are compiled and
 memory is touched for the first time. Beside it plaintext in ONNX Runtime on as many threads, as machine code and as WASM, and online seconds as times that. SqueezeNet and MobileNetV1
-are trained, the others have random weights. Patches are the same everywhere, 6.7 % of the signs of ReLU. DeepLabV3 has an output stride of 8, a head of 512
+are trained, the others have random weights. Patches are the same everywhere: 6.7 % of the signs of ResNet-50's ReLUs, 6.3 % of DeepLabV3's. That has an output stride of 8, a head of 512
 channels and ReLU in place of ReLU6, 85,262,848 activation elements; in 24 bits its labels would have to be trained for (\`finetune --qat\`).`,
   ],
   resnet20: [

@@ -104,8 +104,8 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
 
 interface Work {
   readonly plan: TrainingPlan;
-  /** What training begins with, without the patches, and its score under them. */
-  readonly begun: { readonly graph: Graph; readonly score: number };
+  /** What training begins with, without the patches. */
+  readonly begun: Graph;
   /** Score of the network as it was given. */
   readonly original: number;
   readonly corrected?: number;
@@ -120,9 +120,10 @@ interface Work {
  * The weights of the best epoch, or those that training began with where they score higher: a short run may take more from corrected weights
  * than it gives. Not where rounding is imitated, for which those were not made.
  */
-function bestOf({ begun, plan }: Work, { graph, epochs, bestEpoch }: Trained): Pick<Trained, 'graph' | 'bestEpoch'> {
-  const { validation = begun.score } = epochs[bestEpoch - 1] ?? {};
-  return begun.score > validation && plan.noise === undefined ? { graph: begun.graph, bestEpoch: 0 } : { graph, bestEpoch };
+function bestOf({ begun, corrected, plan }: Work, { graph, before, epochs, bestEpoch }: Trained): Pick<Trained, 'graph' | 'bestEpoch'> {
+  const score = corrected ?? before;
+  const { validation = score } = epochs[bestEpoch - 1] ?? {};
+  return score > validation && plan.noise === undefined ? { graph: begun, bestEpoch: 0 } : { graph, bestEpoch };
 }
 
 /** Reads network and spec, checks that pictures fit, and plans the run. */
@@ -166,7 +167,7 @@ async function prepare(
   };
   const corrected = fitted === undefined ? undefined : await score(applyPatches(fitted, spec!.patches));
   return {
-    ...{ plan, original, score, made: spec?.made ?? {}, begun: { graph: fitted ?? given, score: corrected ?? before } },
+    ...{ plan, original, score, made: spec?.made ?? {}, begun: fitted ?? given },
     ...(spec === undefined ? {} : { patches: spec.patches, windows: spec.windows }),
     ...(corrected === undefined ? {} : { corrected }),
   };

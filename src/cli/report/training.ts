@@ -77,7 +77,11 @@ export async function trainingFigures(training: Training, metric: Metric): Promi
   const begun =
     corrected === undefined ? `${formatShare(before)} before` : `${formatShare(before)} before, ${formatShare(corrected)} corrected`;
   const seconds = epochs.reduce((sum, epoch) => sum + epoch.seconds, 0);
-  const scores = `${begun}, ${formatShare(after)} ${bestEpoch === 0 ? `without training, which was better than each of ${epochs.length} epochs` : `after epoch ${bestEpoch} of ${epochs.length}`}, on ${formatCount(images)} training pictures in ${formatSeconds(seconds)}. Training pictures are scored as they are augmented, while the network changes: they may score less than validation. The validation pictures chose the epoch, which flatters the result a little.`;
+  const chosen =
+    bestEpoch === 0
+      ? `without training, which was better than each of ${epochs.length} epochs`
+      : `after epoch ${bestEpoch} of ${epochs.length}`;
+  const scores = `${begun}, ${formatShare(after)} ${chosen}, on ${formatCount(images)} training pictures in ${formatSeconds(seconds)}. Training pictures are scored as they are augmented, while the network changes: they may score less than validation. The validation pictures chose the epoch, which flatters the result a little.`;
   const losses =
     'Mean over the steps of an epoch of what training makes small: with distillation, mostly the distance from the uncompressed network.';
   return figure(await scorePlot(training, metric), scores) + figure(await lossPlot(training), losses);
