@@ -141,6 +141,8 @@ async function benchTraining(threads: number): Promise<TrainingRow[]> {
 
 const partOf: Readonly<Record<string, string>> = {
   weightGradient: 'gradients of weights',
+  weightGradientPoints: 'gradients of weights',
+  addParts: 'gradients of weights',
   denseWeightGradient: 'gradients of weights',
   channelMoments: 'batch norm and activations',
   scaleShiftFloats: 'batch norm and activations',
@@ -153,6 +155,8 @@ const partOf: Readonly<Record<string, string>> = {
   packRows: 'update and packing of weights',
 };
 
+const convolutions = ['convolveFloats', 'convolvePointsFloats', 'multiplyVectorFloats'];
+
 /** Where a step's time goes on one thread, by what its kernels do. */
 async function profileStep(): Promise<ProfileRow[]> {
   const compute = await createNodeCompute({ inline: true });
@@ -162,10 +166,9 @@ async function profileStep(): Promise<ProfileRow[]> {
     ...compute,
     // Without workers a kernel has run when the call returns.
     run(kernel, ...rest) {
-      if (kernel.endsWith('eightGradient')) backward = true;
+      if (/eightGradient/.test(kernel)) backward = true;
       const convolution = backward ? 'gradients of inputs' : 'forward convolutions';
-      const part =
-        kernel === 'convolveFloats' || kernel === 'multiplyVectorFloats' ? convolution : (partOf[kernel] ?? 'pools, sums and moves');
+      const part = convolutions.includes(kernel) ? convolution : (partOf[kernel] ?? 'pools, sums and moves');
       const start = performance.now();
       const done = compute.run(kernel, ...rest);
       spent.set(part, (spent.get(part) ?? 0) + performance.now() - start);

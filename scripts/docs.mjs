@@ -160,7 +160,8 @@ networks: 30 photographs measured and fitted, 30 others evaluated, so that a pic
   training: [
     'Training',
     `ResNet-20 on 32 × 32 pictures. The bound is what the packed GEMM of the kernels table reaches, on all threads at once, by three times the
-multiply-adds of an image (forward, gradient of the input, gradient of the weights). PyTorch, where a python3 has it, runs in turns with it.`,
+multiply-adds of an image (forward, gradient of the input, gradient of the weights): 3 × 3 kernels at stride 1 make do with a quarter of those, so that a share may be
+more than all. PyTorch, where a python3 has it, runs in turns with it.`,
   ],
   scratch: [
     'From scratch',

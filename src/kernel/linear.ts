@@ -21,7 +21,7 @@ export async function packWeights(compute: Compute, geometry: ConvGeometry, weig
 /** Gives the memory of packed weights back to the heap. */
 export function freeWeights(compute: Compute, packed: PackedWeights | Packed<Float32Array>): void {
   compute.free(packed.values, packed.record);
-  if (packed.nines) compute.free(packed.nines.record);
+  if (packed.tiled) compute.free(packed.tiled.record);
 }
 
 /**

@@ -1,7 +1,7 @@
 // Packed weights and the convolutions that use them, for integers and floats alike. linear.ts and float.ts give it types.
 import type { Compute, HeapArray } from './compute.js';
 import type { ConvGeometry, PoolGeometry } from './geometry.js';
-import { cut, cutNines, denseRecord, isDepthwise, isWhole, mapRecord, nines, ninesPay, simplify, weightCount } from './tiling.js';
+import { cut, cutTiled, denseRecord, isDepthwise, isWhole, mapRecord, simplify, tiled, tilesPay, weightCount } from './tiling.js';
 
 /** Estimated nanoseconds of one multiply-add on one thread, a little high so that small layers run on workers. */
 const macNanoseconds = 0.12;
@@ -14,8 +14,8 @@ export interface Packed<T extends HeapArray> {
   readonly depthwise: boolean;
   readonly values: T;
   readonly record: Int32Array;
-  /** Of 32-bit words with kernels of 3 x 3: their geometry for assembly/conv-nine.ts, and tiles of an image. */
-  readonly nines?: { readonly record: Int32Array; readonly tiles: number };
+  /** Of kernels of 3 x 3: their geometry for assembly/conv-points.ts, and tiles of an image. */
+  readonly tiled?: { readonly record: Int32Array; readonly tiles: number };
   /** Of 64-bit words packed for a ring of 33 to 47 bits: its bits above 32. */
   readonly lowBits?: number;
 }
@@ -50,10 +50,10 @@ export async function pack<T extends Int32Array | Float32Array>(
   const record = denseRecord(simple);
   const k = weights.length / Math.max(1, simple.outputChannels);
   const values = allocate(simple.groups * Math.ceil(simple.outputChannels / simple.groups / 4) * 4 * k);
-  const found = values instanceof Int32Array ? nines(simple) : undefined;
+  const found = tiled(simple, values instanceof Int32Array ? 3 : 4);
   const packed = {
     ...{ geometry, simple, depthwise, values, record: onHeap(compute, record) },
-    ...(found && { nines: { record: onHeap(compute, found.record), tiles: found.tiles } }),
+    ...(found && { tiled: { record: onHeap(compute, found.record), tiles: found.tiles } }),
   };
   const onHeapAlready = weights.buffer === values.buffer;
   const flat = onHeapAlready ? weights : allocate(weights.length);
@@ -119,11 +119,11 @@ export async function convolvePacked<T extends Int32Array | Float32Array>(
     await compute.run(`multiplyVector${type}`, args, panels, { costPerItem: k * 4 * macNanoseconds * 3 });
     return;
   }
-  if (packed.nines !== undefined && ninesPay(simple, packed.nines.tiles, batch)) {
-    const { itemTiles, itemPanels, items, itemMacs } = cutNines(simple, packed.nines.tiles, batch, compute.threads);
+  if (packed.tiled !== undefined && (type === 'Floats' || tilesPay(simple, packed.tiled.tiles, batch))) {
+    const { itemTiles, itemPanels, items, itemMacs } = cutTiled(simple, packed.tiled.tiles, batch, compute.threads);
     const sizes = [simple.outputHeight, simple.outputWidth, itemTiles, itemPanels];
-    const args = [packed.nines.record, values, input, batch, output, ...extras, ...sizes];
-    await compute.run('convolveNine', args, items, { costPerItem: itemMacs * macNanoseconds });
+    const args = [packed.tiled.record, values, input, batch, output, ...extras, ...sizes];
+    await compute.run(`convolvePoints${type}`, args, items, { costPerItem: itemMacs * macNanoseconds });
     return;
   }
   const { itemTiles, itemPanels, items, itemMacs } = cut(simple, batch, compute.threads);

@@ -59,35 +59,41 @@ export function denseRecord(g: ConvGeometry): number[] {
   ];
 }
 
-/** What an item of assembly/conv-nine.ts holds in scratch memory at a time, 1,088 bytes of its own beside. */
-const nineChannels = 64;
-const nineTiles = 4;
-const ninePanels = 35;
+/** What an item of assembly/conv-points.ts holds in scratch memory at a time, 1,152 bytes of its own beside. */
+const pointChannels = 64;
+const pointTiles = 4;
+const pointPanels = 32;
 
-/** A convolution as conv-nine.ts takes it: outputs are tiles of 3 x 3, which read 5 x 5 inputs. */
-export interface Nines {
+/** A convolution as conv-points.ts takes it: outputs are tiles, of 3 x 3 words or 4 x 4 floats. */
+export interface Tiled {
   readonly record: number[];
   /** Tiles of an image. */
   readonly tiles: number;
 }
 
-/** Undefined for anything but 3 x 3 kernels at stride 1, and for so few channels that it brings nothing. */
-export function nines(g: ConvGeometry): Nines | undefined {
+/**
+ * Undefined for anything but 3 x 3 kernels at stride 1, for so few channels that it brings nothing, and for maps whose tiles are mostly
+ * empty: 36 multiplications a tile, and a fifth for the way there, against 9 for each output.
+ * @param side of a tile of outputs.
+ */
+export function tiled(g: ConvGeometry, side: 3 | 4): Tiled | undefined {
   const [channels, rows] = [g.inputChannels / g.groups, g.outputChannels / g.groups];
   if (g.kernelHeight !== 3 || g.kernelWidth !== 3 || g.strideY !== 1 || g.strideX !== 1) return undefined;
   if (g.dilationY !== 1 || g.dilationX !== 1 || channels < 16 || rows < 16) return undefined;
-  const [down, across] = [Math.ceil(g.outputHeight / 3), Math.ceil(g.outputWidth / 3)];
-  const blockChannels = Math.min(nineChannels, channels);
-  const sizes = [channels, g.inputHeight, g.inputWidth, rows, down, across, 5, 5, 3, 3, 1, 1, g.padTop, g.padLeft, g.groups, blockChannels];
-  return { record: sizes, tiles: down * across };
+  const [down, across] = [Math.ceil(g.outputHeight / side), Math.ceil(g.outputWidth / side)];
+  if (down * across * 36 * 1.2 >= g.outputHeight * g.outputWidth * 9) return undefined;
+  const inputs = side + 2;
+  const window = [inputs, inputs, side, side, 1, 1, g.padTop, g.padLeft, g.groups];
+  const record = [channels, g.inputHeight, g.inputWidth, rows, down, across, ...window, Math.min(pointChannels, channels)];
+  return { record, tiles: down * across };
 }
 
-/** Whether a batch is faster in nines: 36 multiplications for each tile, in whole groups of 8, against 9 for each output, and a fifth for the way there. */
-export const ninesPay = (g: ConvGeometry, tiles: number, batch: number): boolean =>
+/** Whether a batch of words is faster in tiles, which come in whole groups of 8. Floats always take them, so that a picture's numbers do not depend on its batch. */
+export const tilesPay = (g: ConvGeometry, tiles: number, batch: number): boolean =>
   Math.ceil((batch * tiles) / 8) * 8 * 36 * 1.2 < batch * g.outputHeight * g.outputWidth * 9;
 
-/** Cuts a convolution into items of conv-nine.ts. */
-export function cutNines(
+/** Cuts a convolution into items of conv-points.ts. */
+export function cutTiled(
   g: ConvGeometry,
   tiles: number,
   batch: number,
@@ -95,10 +101,10 @@ export function cutNines(
 ): Pick<Cut, 'itemTiles' | 'itemPanels' | 'items' | 'itemMacs'> {
   const panels = Math.ceil(g.outputChannels / g.groups / 4);
   const groups = Math.ceil((batch * tiles) / 8);
-  const itemTiles = Math.min(nineTiles, groups);
+  const itemTiles = Math.min(pointTiles, groups);
   const columnBlocks = Math.ceil(groups / itemTiles) * g.groups;
   const wanted = threads > 1 ? threads * 4 : 1;
-  const itemPanels = Math.min(ninePanels, Math.ceil(panels / Math.min(panels, Math.ceil(wanted / columnBlocks))));
+  const itemPanels = Math.min(pointPanels, Math.ceil(panels / Math.min(panels, Math.ceil(wanted / columnBlocks))));
   const itemMacs = itemTiles * 8 * 36 * itemPanels * 4 * (g.inputChannels / g.groups);
   return { itemTiles, itemPanels, items: columnBlocks * Math.ceil(panels / itemPanels), itemMacs };
 }

@@ -1,6 +1,7 @@
 // Kernels of training against their plain twins.
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { threeByThree } from '../../test/geometries.js';
 import { values } from '../../test/networks.js';
 import type { Compute } from './compute.js';
 import type { ConvGeometry } from './geometry.js';
@@ -71,6 +72,12 @@ describe('gradients of weights', () => {
     fc.assert(
       fc.asyncProperty(geometries, fc.integer({ min: 1, max: 3 }), seeds, (g, batch, seed) => expectWeightGradient(g, batch, seed)),
       { numRuns: 150 },
+    ));
+
+  it('equal them for kernels of 3 x 3, in tiles', () =>
+    fc.assert(
+      fc.asyncProperty(threeByThree, fc.integer({ min: 1, max: 3 }), seeds, (g, batch, seed) => expectWeightGradient(g, batch, seed)),
+      { numRuns: 20 },
     ));
 
   it('equal them where a map is cut into bands, and where a block is smaller than its layer', async () => {

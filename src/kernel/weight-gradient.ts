@@ -1,7 +1,7 @@
 // Gradient of a float convolution with respect to its weights. Plain twin: training-plain.ts.
 import type { Compute } from './compute.js';
 import type { ConvGeometry } from './geometry.js';
-import { scratchBytes, simplify, weightCount } from './tiling.js';
+import { scratchBytes, simplify, tiled, weightCount } from './tiling.js';
 
 /** Estimated nanoseconds of a multiply-add on one thread, a little high so that small layers run on workers. */
 const macNanoseconds = 0.1;
@@ -20,6 +20,8 @@ export interface WeightGradient {
   readonly items: number;
   /** Fully connected: inputs and outputs. */
   readonly dense?: readonly [inputs: number, outputs: number];
+  /** By assembly/weight-points.ts: parts of the batch whose gradients are added at the end. */
+  readonly parts?: number;
 }
 
 /** Throws RangeError for a geometry no convolution can have, and for windows larger than the scratch memory holds. */
@@ -30,10 +32,36 @@ export function prepareWeightGradient(compute: Compute, geometry: ConvGeometry):
   const outputs = g.outputChannels / g.groups;
   if (g.groups === 1 && g.inputHeight * g.inputWidth === 1 && g.kernelHeight * g.kernelWidth === 1 && g.outputHeight * g.outputWidth === 1)
     return { geometry, record: compute.words(0), items: Math.ceil(outputs / 4), dense: [inputs, outputs] };
-  const { words, blocks } = recordOf(geometry);
+  const { words, blocks, parts } = pointsOf(geometry) ?? recordOf(geometry);
   const record = compute.words(words.length);
   record.set(words);
-  return { geometry, record, items: blocks };
+  return { geometry, record, items: blocks, ...(parts === undefined ? {} : { parts }) };
+}
+
+interface Cut {
+  readonly words: readonly number[];
+  readonly blocks: number;
+  readonly parts?: number;
+}
+
+/** Channels of a block of assembly/weight-points.ts: inputs, output gradients and sums at 36 points then take 443 KB. */
+const pointChannels = 32;
+/** Items there are at the least, so that every thread has some: where blocks are few, the batch is cut into parts. Not by threads: sums must not depend on them. */
+const fewestItems = 16;
+
+/** The record of assembly/weight-points.ts; undefined where that does not pay. */
+function pointsOf(g: ConvGeometry): Cut | undefined {
+  if (tiled(g, 4) === undefined) return undefined;
+  const [inputs, outputs] = [g.inputChannels / g.groups, g.outputChannels / g.groups];
+  const [blockInputs, blockOutputs] = [
+    Math.min(pointChannels, 8 * Math.ceil(inputs / 8)),
+    Math.min(pointChannels, 4 * Math.ceil(outputs / 4)),
+  ];
+  const blocks = Math.ceil(inputs / blockInputs) * Math.ceil(outputs / blockOutputs) * g.groups;
+  const parts = Math.ceil(fewestItems / blocks);
+  const maps = [inputs, g.inputHeight, g.inputWidth, outputs, g.outputHeight, g.outputWidth, g.padTop, g.padLeft, g.groups];
+  const tiles = [Math.ceil(g.outputHeight / 4), Math.ceil(g.outputWidth / 4)];
+  return { words: [...maps, blockInputs, blockOutputs, parts, ...tiles], blocks: blocks * parts, parts };
 }
 
 export function freeWeightGradient(compute: Compute, { record }: WeightGradient): void {
@@ -41,7 +69,7 @@ export function freeWeightGradient(compute: Compute, { record }: WeightGradient)
 }
 
 /** The record of assembly/weight-gradient.ts, and how many items there are. */
-function recordOf(g: ConvGeometry): { words: readonly number[]; blocks: number } {
+function recordOf(g: ConvGeometry): Cut {
   const inputs = g.inputChannels / g.groups;
   const outputs = g.outputChannels / g.groups;
   const taps = g.kernelHeight * g.kernelWidth;
@@ -80,7 +108,7 @@ function recordOf(g: ConvGeometry): { words: readonly number[]; blocks: number }
  */
 export async function weightGradient(
   compute: Compute,
-  { geometry: g, record, items, dense }: WeightGradient,
+  { geometry: g, record, items, dense, parts }: WeightGradient,
   input: Float32Array,
   outputGradient: Float32Array,
   batch: number,
@@ -95,5 +123,21 @@ export async function weightGradient(
     throw new RangeError('weightGradient: an array does not have the size of its shape');
   const costPerItem = (macs / Math.max(1, items)) * macNanoseconds;
   if (dense) await compute.run('denseWeightGradient', [input, outputGradient, batch, ...dense, gradient], items, { costPerItem });
+  else if (parts !== undefined)
+    await inParts(compute, parts, gradient, (to) =>
+      compute.run('weightGradientPoints', [record, input, outputGradient, batch, to], items, { costPerItem: costPerItem / 3 }),
+    );
   else await compute.run('weightGradient', [record, input, outputGradient, batch, gradient], items, { costPerItem });
+}
+
+/** Has gradients of all parts made, and adds them up. */
+async function inParts(compute: Compute, parts: number, gradient: Float32Array, make: (to: Float32Array) => Promise<void>): Promise<void> {
+  if (parts === 1) return make(gradient);
+  const all = compute.floats(parts * gradient.length);
+  try {
+    await make(all);
+    await compute.run('addParts', [all, parts, gradient.length, gradient], gradient.length, { costPerItem: parts });
+  } finally {
+    compute.free(all);
+  }
 }

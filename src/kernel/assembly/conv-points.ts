@@ -1,0 +1,343 @@
+// Convolution with 3 x 3 kernels at stride 1 in 36 multiplications for a tile of outputs: of 3 x 3 words, which would take 81, or of 4 x 4
+// floats, which would take 144.
+//
+// For words it takes additions, subtractions and products alone: exact in any ring, where Winograd's own algorithms need halves. In one
+// dimension it is the transpose of Karatsuba's product of three terms (a Toeplitz matrix times a vector, Fan and Hasan 2007):
+//   y0 = (x0 - x1 - x2) w0 + x1 (w0 + w1) + x2 (w0 + w2)
+//   y1 = (x2 - x1 - x3) w1 + x1 (w0 + w1) + x3 (w1 + w2)
+//   y2 = (x4 - x2 - x3) w2 + x2 (w0 + w2) + x3 (w1 + w2)
+// For floats it is F(4, 3) of Lavin and Gray 2016 (section 4.3), at the points 0, 1, -1, 2, -2 and infinity.
+// In two dimensions each is that of itself: 36 points, at each of which a product of matrices runs over the channels.
+import { Geometry, packAnyTile } from './conv';
+import { tile8 } from './gemm';
+import { scratch } from './scratch';
+
+const points = 36;
+
+// Scratch memory: what conv.ts keeps, rows between the two passes of a transform, then inputs as they are and at the points, weights at the
+// points, and sums at the points. tiling.ts knows their sizes.
+const zerosAt: usize = 0;
+/** Between points, beside their channels: else all of them fall into the same few sets of the first-level cache. */
+const gap: usize = 64;
+const rowsAt: usize = 512;
+const startAt: usize = 1152;
+/** Of 4 tiles, where conv.ts keeps what it knows of 8 columns: byte offsets of their outputs, and how many of those there are. */
+const placesAt: usize = 352;
+const downAt: usize = 384;
+const acrossAt: usize = 416;
+
+/** Outputs and inputs along a side of a tile. */
+@inline
+function outputsOf<T>(): usize {
+  return isFloat<T>() ? 4 : 3;
+}
+
+@inline
+function inputsOf<T>(): usize {
+  return isFloat<T>() ? 6 : 5;
+}
+
+/** The six combinations of the vectors of a tile's side, `step` bytes apart, to places `toStep` bytes apart. */
+@inline
+export function combineInputs<T>(from: usize, step: usize, to: usize, toStep: usize): void {
+  const x1 = v128.load(from + step);
+  const x2 = v128.load(from + 2 * step);
+  const x3 = v128.load(from + 3 * step);
+  if (isFloat<T>()) {
+    const x4 = v128.load(from + 4 * step);
+    const four = f32x4.splat(4);
+    const even = f32x4.sub(x4, f32x4.mul(four, x2));
+    const odd = f32x4.sub(x3, f32x4.mul(four, x1));
+    const evens = f32x4.sub(x4, x2);
+    const odds = f32x4.mul(f32x4.splat(2), f32x4.sub(x3, x1));
+    v128.store(to, f32x4.add(f32x4.mul(four, f32x4.sub(v128.load(from), x2)), evens));
+    v128.store(to + toStep, f32x4.add(even, odd));
+    v128.store(to + 2 * toStep, f32x4.sub(even, odd));
+    v128.store(to + 3 * toStep, f32x4.add(evens, odds));
+    v128.store(to + 4 * toStep, f32x4.sub(evens, odds));
+    v128.store(to + 5 * toStep, f32x4.sub(f32x4.sub(v128.load(from + 5 * step), x3), f32x4.mul(four, f32x4.sub(x3, x1))));
+  } else {
+    v128.store(to, i32x4.sub(i32x4.sub(v128.load(from), x1), x2));
+    v128.store(to + toStep, i32x4.sub(i32x4.sub(x2, x1), x3));
+    v128.store(to + 2 * toStep, i32x4.sub(i32x4.sub(v128.load(from + 4 * step), x2), x3));
+    v128.store(to + 3 * toStep, x1);
+    v128.store(to + 4 * toStep, x2);
+    v128.store(to + 5 * toStep, x3);
+  }
+}
+
+/** The six combinations of three weights. */
+@inline
+function combineWeights<T>(from: usize, step: usize, to: usize, toStep: usize): void {
+  const w0 = v128.load(from);
+  const w1 = v128.load(from + step);
+  const w2 = v128.load(from + 2 * step);
+  if (isFloat<T>()) {
+    const sixth = f32x4.splat(1.0 / 6.0);
+    const twelfth = f32x4.splat(1.0 / 12.0);
+    const outer = f32x4.mul(sixth, f32x4.add(w0, w2));
+    const inner = f32x4.mul(sixth, w1);
+    const wide = f32x4.add(f32x4.mul(f32x4.splat(1.0 / 24.0), w0), f32x4.mul(sixth, w2));
+    const half = f32x4.mul(twelfth, w1);
+    v128.store(to, f32x4.mul(f32x4.splat(0.25), w0));
+    v128.store(to + toStep, f32x4.neg(f32x4.add(outer, inner)));
+    v128.store(to + 2 * toStep, f32x4.sub(inner, outer));
+    v128.store(to + 3 * toStep, f32x4.add(wide, half));
+    v128.store(to + 4 * toStep, f32x4.sub(wide, half));
+    v128.store(to + 5 * toStep, w2);
+  } else {
+    v128.store(to, w0);
+    v128.store(to + toStep, w1);
+    v128.store(to + 2 * toStep, w2);
+    v128.store(to + 3 * toStep, i32x4.add(w0, w1));
+    v128.store(to + 4 * toStep, i32x4.add(w0, w2));
+    v128.store(to + 5 * toStep, i32x4.add(w1, w2));
+  }
+}
+
+/** The outputs of six sums. */
+@inline
+function combineSums<T>(from: usize, step: usize, to: usize, toStep: usize): void {
+  if (isFloat<T>()) {
+    const m1 = v128.load(from + step);
+    const m2 = v128.load(from + 2 * step);
+    const m3 = v128.load(from + 3 * step);
+    const m4 = v128.load(from + 4 * step);
+    const near = f32x4.add(m1, m2);
+    const nearOdd = f32x4.sub(m1, m2);
+    const far = f32x4.add(m3, m4);
+    const farOdd = f32x4.sub(m3, m4);
+    v128.store(to, f32x4.add(f32x4.add(v128.load(from), near), far));
+    v128.store(to + toStep, f32x4.add(nearOdd, f32x4.add(farOdd, farOdd)));
+    v128.store(to + 2 * toStep, f32x4.add(near, f32x4.mul(f32x4.splat(4), far)));
+    const last = f32x4.add(nearOdd, f32x4.mul(f32x4.splat(8), farOdd));
+    v128.store(to + 3 * toStep, f32x4.add(last, v128.load(from + 5 * step)));
+  } else {
+    const m3 = v128.load(from + 3 * step);
+    const m4 = v128.load(from + 4 * step);
+    const m5 = v128.load(from + 5 * step);
+    v128.store(to, i32x4.add(v128.load(from), i32x4.add(m3, m4)));
+    v128.store(to + toStep, i32x4.add(v128.load(from + step), i32x4.add(m3, m5)));
+    v128.store(to + 2 * toStep, i32x4.add(v128.load(from + 2 * step), i32x4.add(m4, m5)));
+  }
+}
+
+/** Inputs [channel][side x side][8 tiles] to [point][channel][8 tiles]. */
+function transformInputs<T>(raw: usize, to: usize, channels: i32): void {
+  const rows = scratch + rowsAt;
+  const side = inputsOf<T>();
+  const pointStep = (<usize>channels << 5) + gap;
+  for (let c = 0; c < channels; c++) {
+    for (let half: usize = 0; half < 32; half += 16) {
+      const from = raw + <usize>c * side * side * 32 + half;
+      for (let y: usize = 0; y < side; y++) combineInputs<T>(from + y * side * 32, 32, rows + y * 96, 16);
+      const out = to + (<usize>c << 5) + half;
+      for (let x: usize = 0; x < 6; x++) combineInputs<T>(rows + x * 16, 96, out + x * pointStep, 6 * pointStep);
+    }
+  }
+}
+
+/** Weights [channel][3 x 3][4 rows] to [point][channel][4 rows]. */
+function transformWeights<T>(weights: usize, to: usize, channels: i32): void {
+  const rows = scratch + rowsAt;
+  const pointStep = (<usize>channels << 4) + gap;
+  for (let c = 0; c < channels; c++) {
+    const from = weights + <usize>c * 144;
+    for (let y: usize = 0; y < 3; y++) combineWeights<T>(from + y * 48, 16, rows + y * 96, 16);
+    const out = to + (<usize>c << 4);
+    for (let x: usize = 0; x < 6; x++) combineWeights<T>(rows + x * 16, 96, out + x * pointStep, 6 * pointStep);
+  }
+}
+
+/** A map of outputs and what is added to it: `start` a bias, `addend` numbers of the same map or 0. */
+@inline
+function storeLane<T>(out: usize, addend: usize, start: T, sum: T): void {
+  store<T>(out, sum + start + (addend ? load<T>(addend) : <T>0));
+}
+
+/** Rows of 4 outputs of 4 tiles each, from a vector of the tiles for each output of the row: row y of tile l to `places` [l] + `offset`. */
+@inline
+function storeRows<T>(from: usize, places: usize, offset: usize, output: usize, addend: usize, start: T): void {
+  const a = v128.load(from);
+  const b = v128.load(from, 16);
+  const c = v128.load(from, 32);
+  const d = v128.load(from, 48);
+  const ab0 = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+  const ab1 = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+  const cd0 = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  const cd1 = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  storeRow<T>(v128.shuffle<i64>(ab0, cd0, 0, 2), <usize>load<u32>(places) + offset, output, addend, start);
+  storeRow<T>(v128.shuffle<i64>(ab0, cd0, 1, 3), <usize>load<u32>(places, 4) + offset, output, addend, start);
+  storeRow<T>(v128.shuffle<i64>(ab1, cd1, 0, 2), <usize>load<u32>(places, 8) + offset, output, addend, start);
+  storeRow<T>(v128.shuffle<i64>(ab1, cd1, 1, 3), <usize>load<u32>(places, 12) + offset, output, addend, start);
+}
+
+@inline
+function storeRow<T>(row: v128, at: usize, output: usize, addend: usize, start: T): void {
+  const sum = v128.add<T>(row, v128.splat<T>(start));
+  v128.store(output + at, addend ? v128.add<T>(sum, v128.load(addend + at)) : sum);
+}
+
+/** Puts into scratch memory where the outputs of 4 tiles go and how many of each are in the map. Returns whether all of all are. */
+function placeTiles<T>(g: Geometry, height: i32, width: i32, first: i32, valid: i32, image: usize): bool {
+  const side = <i32>outputsOf<T>();
+  const tiles = g.outputHeight * g.outputWidth;
+  let whole = valid == 4;
+  for (let l = 0; l < valid; l++) {
+    const tile = (first + l) % tiles;
+    const top = (tile / g.outputWidth) * side;
+    const left = (tile % g.outputWidth) * side;
+    store<u32>(scratch + placesAt + (<usize>l << 2), <u32>(<usize>((first + l) / tiles) * image + (<usize>(top * width + left) << 2)));
+    store<i32>(scratch + downAt + (<usize>l << 2), min(side, height - top));
+    store<i32>(scratch + acrossAt + (<usize>l << 2), min(side, width - left));
+    whole = whole && top + side <= height && left + side <= width;
+  }
+  return whole;
+}
+
+/** The outputs of the 4 tiles that were placed, of one output channel, from its sums [point][4 rows][8 tiles]. */
+function writeFour<T>(width: i32, whole: bool, sums: usize, valid: i32, output: usize, addend: usize, start: T): void {
+  const side = outputsOf<T>();
+  const rows = scratch + rowsAt;
+  for (let x: usize = 0; x < 6; x++) combineSums<T>(sums + x * 128, 768, rows + x * 16, 96);
+  const done = rows + side * 96;
+  for (let y: usize = 0; y < side; y++) combineSums<T>(rows + y * 96, 16, done + y * side * 16, 16);
+  if (isFloat<T>() && whole) {
+    for (let y: usize = 0; y < side; y++) storeRows<T>(done + y * 64, scratch + placesAt, (y * <usize>width) << 2, output, addend, start);
+    return;
+  }
+  for (let l: usize = 0; l < <usize>valid; l++) {
+    const at = <usize>load<u32>(scratch + placesAt + (l << 2));
+    const down = <usize>load<i32>(scratch + downAt + (l << 2));
+    const across = <usize>load<i32>(scratch + acrossAt + (l << 2));
+    for (let y: usize = 0; y < down; y++) {
+      for (let x: usize = 0; x < across; x++) {
+        const o = at + ((y * <usize>width + x) << 2);
+        storeLane<T>(output + o, addend ? addend + o : 0, start, load<T>(done + ((y * side + x) << 4) + (l << 2)));
+      }
+    }
+  }
+}
+
+/**
+ * output = bias + addend + weights * input, bias (one word an output channel) and addend (as the output) may be 0. The geometry is that of the
+ * tiles: kernels of as many inputs as a tile reads at strides of its side, with as many outputs as tiles; `height` and `width` are those of the output. Weights lie as packRows
+ * leaves them. Items are `itemTiles` groups of 8 tiles times `itemPanels` panels of 4 output channels, of one group of channels: that
+ * fastest, then panels, then tiles.
+ */
+@inline
+function convolve<T>(
+  geometry: usize,
+  weights: usize,
+  input: usize,
+  batch: i32,
+  output: usize,
+  bias: usize,
+  addend: usize,
+  height: i32,
+  width: i32,
+  itemTiles: i32,
+  itemPanels: i32,
+  begin: i32,
+  end: i32,
+): void {
+  const g = changetype<Geometry>(geometry);
+  const zeros = scratch + zerosAt;
+  memory.fill(zeros, 0, 32);
+  const k = g.inputChannels * 9;
+  const panels = (g.outputChannels + 3) >> 2;
+  const panelBlocks = (panels + itemPanels - 1) / itemPanels;
+  const tiles = batch * g.outputHeight * g.outputWidth;
+  const groupsOfTiles = (tiles + 7) >> 3;
+  const mapBytes = (<usize>g.inputHeight * g.inputWidth) << 2;
+  const inputImage = <usize>g.groups * g.inputChannels * mapBytes;
+  const rowBytes = <usize>(height * width) << 2;
+  const outputImage = <usize>g.groups * g.outputChannels * rowBytes;
+  const raw = scratch + startAt;
+  const atPoints = raw + <usize>g.blockChannels * inputsOf<T>() * inputsOf<T>() * 32;
+  const weightsAtPoints = atPoints + <usize>(itemTiles * points) * ((<usize>g.blockChannels << 5) + gap);
+  const sums = weightsAtPoints + <usize>points * ((<usize>g.blockChannels << 4) + gap);
+  for (let item = begin; item < end; item++) {
+    const group = item % g.groups;
+    const firstPanel = ((item / g.groups) % panelBlocks) * itemPanels;
+    const lastPanel = min(panels, firstPanel + itemPanels);
+    const firstTile = (item / g.groups / panelBlocks) * itemTiles;
+    const count = min(itemTiles, groupsOfTiles - firstTile);
+    for (let channel = 0; channel < g.inputChannels; channel += g.blockChannels) {
+      const channels = min(g.blockChannels, g.inputChannels - channel);
+      const source = input + <usize>(group * g.inputChannels + channel) * mapBytes;
+      const inputStep = (<usize>channels << 5) + gap;
+      const weightStep = (<usize>channels << 4) + gap;
+      for (let t = 0; t < count; t++) {
+        const p = (firstTile + t) << 3;
+        packAnyTile(g, source, inputImage, p, min(8, tiles - p), raw, channels);
+        transformInputs<T>(raw, atPoints + <usize>(t * points) * inputStep, channels);
+      }
+      for (let m = firstPanel; m < lastPanel; m++) {
+        transformWeights<T>(weights + (((<usize>group * panels + m) * k + channel * 9) << 4), weightsAtPoints, channels);
+        for (let point = 0; point < points; point++) {
+          const a = weightsAtPoints + <usize>point * weightStep;
+          for (let t = 0; t < count; t++) {
+            const b = atPoints + <usize>(t * points + point) * inputStep;
+            const to = sums + (<usize>(((m - firstPanel) * itemTiles + t) * points + point) << 7);
+            if (channel == 0) tile8<T>(a, b, channels, zeros, 0, zeros, to, 32);
+            else tile8<T>(a, b, channels, to, 32, zeros, to, 32);
+          }
+        }
+      }
+    }
+    for (let t = 0; t < count; t++) {
+      for (let half = 0; half < 8; half += 4) {
+        const p = ((firstTile + t) << 3) + half;
+        const valid = min(4, tiles - p);
+        if (valid <= 0) continue;
+        const whole = placeTiles<T>(g, height, width, p, valid, outputImage);
+        for (let m = firstPanel; m < lastPanel; m++) {
+          const at = sums + (<usize>(((m - firstPanel) * itemTiles + t) * points) << 7) + (<usize>half << 2);
+          for (let r = 0; r < min(4, g.outputChannels - (m << 2)); r++) {
+            const row = <usize>(group * g.outputChannels + (m << 2) + r);
+            const start = bias ? load<T>(bias + (row << 2)) : <T>0;
+            const from = addend ? addend + row * rowBytes : 0;
+            writeFour<T>(width, whole, at + (<usize>r << 5), valid, output + row * rowBytes, from, start);
+          }
+        }
+      }
+    }
+  }
+}
+
+export function convolvePointsWords(
+  geometry: usize,
+  weights: usize,
+  input: usize,
+  batch: i32,
+  output: usize,
+  bias: usize,
+  addend: usize,
+  height: i32,
+  width: i32,
+  itemTiles: i32,
+  itemPanels: i32,
+  begin: i32,
+  end: i32,
+): void {
+  convolve<i32>(geometry, weights, input, batch, output, bias, addend, height, width, itemTiles, itemPanels, begin, end);
+}
+
+export function convolvePointsFloats(
+  geometry: usize,
+  weights: usize,
+  input: usize,
+  batch: i32,
+  output: usize,
+  bias: usize,
+  addend: usize,
+  height: i32,
+  width: i32,
+  itemTiles: i32,
+  itemPanels: i32,
+  begin: i32,
+  end: i32,
+): void {
+  convolve<f32>(geometry, weights, input, batch, output, bias, addend, height, width, itemTiles, itemPanels, begin, end);
+}
