@@ -188,6 +188,18 @@ describe('tessera finetune', () => {
     expect(finetune(...flags.filter((flag) => flag !== '--no-correct')).answer.epochs[0].loss).toBeLessThan(answer.epochs[0].loss);
   });
 
+  it('learns under the rounding of a ring and under comparisons that ignore low bits', () => {
+    const flags = ['--spec', spec, '--epochs', '1', '--batch-size', '16', '-o', at('rounded.onnx')];
+    const losses = [[], ['--qat', '18'], ['--qat', '18', '--ignored-bits', '6']].map((noise) => {
+      const { status, answer, stderr } = finetune(...flags, ...noise);
+      expect(status, stderr).toBe(0);
+      return answer.epochs[0].loss;
+    });
+    expect(new Set(losses).size).toBe(3);
+    const refused = finetune(...flags, '--ignored-bits', '6');
+    expect([refused.status, refused.answer.error.code, refused.answer.error.where]).toEqual([2, 'usage', '--ignored-bits']);
+  });
+
   it('trains with cheaper layers in place of others, without a spec', () => {
     const file = at('replaced.onnx');
     const replace = ['--replace', 'maxpool=averagepool', '--replace', 'relu6=relu'];

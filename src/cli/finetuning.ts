@@ -41,6 +41,8 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly softStart: number;
   readonly stages: number;
   readonly qat?: number;
+  /** Low bits of an activation that its comparisons ignore while learning; with `qat` alone. */
+  readonly ignoredBits?: number;
   /** False with --no-batch-norm: convolutions are trained with the batch norm that is folded into them. */
   readonly batchNorm?: boolean;
   /** False with --no-correct: begins with the weights as they are. */
@@ -80,6 +82,10 @@ export async function finetune(path: string, options: FinetuneOptions, task: Tas
   if (options.spec === undefined && options.replace.length === 0) {
     const hint = 'Give --spec spec.json, --replace maxpool=averagepool or both; tessera train trains from scratch.';
     throw new UsageError('there is nothing to fine-tune to', { code: 'usage', where: '--spec', hint });
+  }
+  if (options.ignoredBits !== undefined && options.qat === undefined) {
+    const hint = 'Name the ring too: --qat 24 --ignored-bits 4.';
+    throw new UsageError('bits can only be ignored in the fixed point of a ring', { code: 'usage', where: '--ignored-bits', hint });
   }
   await checkWritable(options.output);
   const pictures = await openTrainingPictures(options, task);
@@ -148,7 +154,7 @@ async function prepare(
   checkLabels(train, outputs, options.data);
   checkLabels(validation, outputs, options.validate ?? options.data);
   const distillation = distillationOf(train, options);
-  const noise = options.qat === undefined ? undefined : { ringBits: options.qat };
+  const noise = noiseOf(options);
   const score: Work['score'] = (graph) => scoreOf(validation, outputs, (images, count) => forward(compute, graph, images, count), signal);
   const original = await score(full);
   const before = await score(under);
@@ -224,6 +230,11 @@ async function begin(
   if (!batchNorm) return { network: fitted, fitted };
   const moments = await momentsOf(applyPatches(fitted, patches));
   return { network: withBatchNorm(fitted, moments, moments), fitted };
+}
+
+function noiseOf({ qat, ignoredBits }: FinetuneOptions): TrainingPlan['noise'] {
+  if (qat === undefined) return undefined;
+  return { ringBits: qat, ...(ignoredBits === undefined ? {} : { ignoredBits }) };
 }
 
 /** What is learned from the network as it was: without labels, everything. */

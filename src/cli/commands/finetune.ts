@@ -33,7 +33,8 @@ export function finetuneCommand(): Command {
     .addOption(new Option('--stages <n>', 'stages over which the spec comes in').argParser(wholeNumber(1, 1000)).default(1))
     .option('--no-batch-norm', 'train convolutions with the batch norm that is folded into them')
     .option('--no-correct', 'begin with the weights as they are, instead of fitted layer by layer to the network as it was')
-    .addOption(new Option('--qat <bits>', 'imitate the fixed point of a ring of so many bits').argParser(wholeNumber(16, 32)));
+    .addOption(new Option('--qat <bits>', 'imitate the fixed point of a ring of so many bits').argParser(wholeNumber(16, 32)))
+    .addOption(new Option('--ignored-bits <n>', 'with --qat: comparisons that ignore so many low bits').argParser(wholeNumber(0, 31)));
   return withTraining(command)
     .requiredOption('-o, --output <file>', 'ONNX file to write; its spec is put beside it as .spec.json')
     .action((path: string, options: FinetuneOptions) =>
