@@ -1,5 +1,6 @@
 // Block ReLU on floats, and its way back. Plain twins: block-relu-plain.ts.
 import type { Compute } from './compute.js';
+import { scratchBytes } from './tiling.js';
 
 /** Height and width of the patch whose elements share a comparison; [0, 1] is identity, [1, 0] zero. */
 type PatchSize = readonly [height: number, width: number];
@@ -18,10 +19,13 @@ export interface BlockRelu {
 }
 
 /** Estimated nanoseconds of an element. */
-const nanoseconds = 1.5;
+const nanoseconds = 0.6;
+/** Columns of a map that the kernel's scratch memory holds 16 bytes each of. */
+const mostColumns = Math.floor((scratchBytes - 1024) / 16);
 
 function patchesOnHeap(compute: Compute, { shape, patches }: BlockRelu): Int32Array {
   if (patches.length !== shape[0]) throw new RangeError(`block ReLU: ${patches.length} patches for ${shape[0]} channels`);
+  if ((shape[2] ?? 1) > mostColumns) throw new RangeError(`block ReLU: a map of ${shape[2]} columns, which may be ${mostColumns}`);
   const heap = compute.words(2 * patches.length);
   heap.set(patches.flat());
   return heap;
@@ -37,7 +41,7 @@ const sizeOf = ([, height = 1, width = 1]: readonly number[]): number => height 
 
 /**
  * output = x where the sum over x's patch is ≥ 0, else 0; the cap where the sum of x − cap is ≥ 0 too. Arrays lie on the heap and hold any
- * number of pictures. Throws RangeError for another number of patches than channels.
+ * number of pictures. Throws RangeError for another number of patches than channels, and for maps of more than 65,472 columns.
  */
 export async function blockRelu(compute: Compute, layer: BlockRelu, x: Float32Array, output: Float32Array): Promise<void> {
   const heap = patchesOnHeap(compute, layer);

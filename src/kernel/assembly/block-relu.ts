@@ -1,4 +1,5 @@
 // Block ReLU on maps, and what of a gradient it lets through. One comparison a patch: of the sum of its elements, in doubles.
+import { scratch } from './scratch';
 
 /** A number in [0, 1) for a comparison: a counter through a 32-bit finaliser (constants of MurmurHash3's), so that the way back draws it again. */
 @inline
@@ -9,36 +10,104 @@ function drawn(seed: u32, map: u32, block: u32): f64 {
   return <f64>(mixed ^ (mixed >> 16)) / 4294967296.0;
 }
 
-/** The sum over rows and columns of a map. */
+// Scratch memory: of each column of a map its sum over a band of patches, whether its patch passes, and whether that is cut at the cap.
+const sumsAt: usize = 512;
+
 @inline
-function sumOf(map: usize, width: i32, top: i32, bottom: i32, left: i32, right: i32): f64 {
-  let sum: f64 = 0;
-  for (let r = top; r < bottom; r++) {
-    const row = map + (<usize>(r * width) << 2);
-    for (let c = left; c < right; c++) sum += <f64>load<f32>(row + (<usize>c << 2));
+function passingAt(width: i32): usize {
+  return scratch + sumsAt + (<usize>(width + 3) << 3);
+}
+
+@inline
+function cappedAt(width: i32): usize {
+  return passingAt(width) + (<usize>(width + 3) << 2);
+}
+
+/** Sums of each column of rows [top, bottom). */
+function sumColumns(map: usize, width: i32, top: i32, bottom: i32): void {
+  const sums = scratch + sumsAt;
+  let c = 0;
+  for (; c + 4 <= width; c += 4) {
+    let near = f64x2.splat(0);
+    let far = f64x2.splat(0);
+    for (let r = top; r < bottom; r++) {
+      const x = v128.load(map + (<usize>(r * width + c) << 2));
+      near = f64x2.add(near, f64x2.promote_low_f32x4(x));
+      far = f64x2.add(far, f64x2.promote_low_f32x4(v128.shuffle<i32>(x, x, 2, 3, 2, 3)));
+    }
+    v128.store(sums + (<usize>c << 3), near);
+    v128.store(sums + (<usize>c << 3), far, 16);
   }
-  return sum;
+  for (; c < width; c++) {
+    let sum: f64 = 0;
+    for (let r = top; r < bottom; r++) sum += <f64>load<f32>(map + (<usize>(r * width + c) << 2));
+    store<f64>(sums + (<usize>c << 3), sum);
+  }
+}
+
+/** The comparisons of a band of patches, as masks of its columns. Returns the number of the patch after the last. */
+function compareBand(map: usize, width: i32, top: i32, bottom: i32, patchWidth: i32, cap: f32, flip: f64, seed: u32, mapNumber: u32, block: u32): u32 {
+  sumColumns(map, width, top, bottom);
+  const end = scratch + sumsAt + (<usize>width << 3);
+  const step = <usize>patchWidth << 3;
+  const limit = <f64>cap * <f64>(bottom - top);
+  let passing = passingAt(width);
+  let capped = cappedAt(width);
+  for (let from = scratch + sumsAt; from < end; from += step, block++) {
+    const to = min(end, from + step);
+    let sum = load<f64>(from);
+    for (let at = from + 8; at < to; at += 8) sum += load<f64>(at);
+    const least = flip > 0 ? -flip * drawn(seed, mapNumber, block) : 0;
+    const above = -<i32>(sum >= least);
+    // Never where there is no cap: the limit is infinite.
+    const beyond = above & -<i32>(sum >= limit * <f64>((to - from) >> 3) + least);
+    const inside = above & ~beyond;
+    for (let at = from; at < to; at += 8) {
+      store<i32>(passing, inside);
+      store<i32>(capped, beyond);
+      passing += 4;
+      capped += 4;
+    }
+  }
+  return block;
+}
+
+/** alpha * plain ReLU + rest * what the patch gives. */
+@inline
+function mixed(x: v128, passing: v128, capped: v128, cap: v128, alpha: v128, rest: v128): v128 {
+  const shared = v128.or(v128.and(x, passing), v128.and(cap, capped));
+  const plain = f32x4.min(f32x4.max(x, f32x4.splat(0)), cap);
+  return f32x4.add(f32x4.mul(alpha, plain), f32x4.mul(rest, shared));
 }
 
 /** One map in patches: each gives alpha * plain ReLU + (1 - alpha) * its elements, zeros or caps. */
 function reluInPatches(dst: usize, x: usize, height: i32, width: i32, patchHeight: i32, patchWidth: i32, cap: f32, alpha: f32, flip: f64, seed: u32, map: u32): void {
-  const rest: f32 = <f32>1 - alpha;
+  const caps = f32x4.splat(cap);
+  const alphas = f32x4.splat(alpha);
+  const rests = f32x4.splat(<f32>1 - alpha);
+  const passingColumns = passingAt(width);
+  const cappedColumns = cappedAt(width);
   let block: u32 = 0;
   for (let top = 0; top < height; top += patchHeight) {
     const bottom = min(height, top + patchHeight);
-    for (let left = 0; left < width; left += patchWidth, block++) {
-      const right = min(width, left + patchWidth);
-      const sum = sumOf(x, width, top, bottom, left, right);
-      const least = flip > 0 ? -flip * drawn(seed, map, block) : 0;
-      const passes = sum >= least;
-      const capped = passes && sum >= <f64>cap * <f64>((bottom - top) * (right - left)) + least;
-      for (let r = top; r < bottom; r++) {
-        for (let c = left; c < right; c++) {
-          const at = <usize>(r * width + c) << 2;
-          const value = load<f32>(x + at);
-          const shared: f32 = capped ? cap : passes ? value : 0;
-          store<f32>(dst + at, alpha == 0 ? shared : alpha * min<f32>(max<f32>(value, 0), cap) + rest * shared);
-        }
+    block = compareBand(x, width, top, bottom, patchWidth, cap, flip, seed, map, block);
+    for (let r = top; r < bottom; r++) {
+      const row = <usize>(r * width) << 2;
+      let at: usize = 0;
+      const end = <usize>width << 2;
+      for (; at + 16 <= end; at += 16) {
+        const passing = v128.load(passingColumns + at);
+        const capped = v128.load(cappedColumns + at);
+        const v = v128.load(x + row + at);
+        const shared = v128.or(v128.and(v, passing), v128.and(caps, capped));
+        v128.store(dst + row + at, alpha == 0 ? shared : mixed(v, passing, capped, caps, alphas, rests));
+      }
+      for (; at < end; at += 4) {
+        const v = v128.load_zero<u32>(x + row + at);
+        const passing = v128.load_zero<u32>(passingColumns + at);
+        const capped = v128.load_zero<u32>(cappedColumns + at);
+        const shared = v128.or(v128.and(v, passing), v128.and(caps, capped));
+        v128.store_lane<u32>(dst + row + at, alpha == 0 ? shared : mixed(v, passing, capped, caps, alphas, rests), 0);
       }
     }
   }
@@ -79,25 +148,37 @@ export function blockRelu(dst: usize, x: usize, patches: usize, channels: i32, h
   }
 }
 
+/** What of four gradients passes their own comparisons, by alpha, and those of their patches, by the rest. */
+@inline
+function gated(g: v128, x: v128, passing: v128, cap: v128, alpha: v128, rest: v128): v128 {
+  const inside = v128.and(f32x4.ge(x, f32x4.splat(0)), f32x4.lt(x, cap));
+  const factor = f32x4.add(v128.and(rest, passing), v128.and(alpha, inside));
+  return v128.and(f32x4.mul(factor, g), f32x4.ne(factor, f32x4.splat(0)));
+}
+
 /** One map's way back: each element's gradient times alpha * (its own comparison) + (1 - alpha) * (its patch's). */
 function gateInPatches(dst: usize, g: usize, x: usize, height: i32, width: i32, patchHeight: i32, patchWidth: i32, cap: f32, alpha: f32, flip: f64, seed: u32, map: u32): void {
-  const rest: f32 = <f32>1 - alpha;
+  const caps = f32x4.splat(cap);
+  const alphas = f32x4.splat(alpha);
+  const rests = f32x4.splat(<f32>1 - alpha);
+  const passingColumns = passingAt(width);
   let block: u32 = 0;
   for (let top = 0; top < height; top += patchHeight) {
     const bottom = min(height, top + patchHeight);
-    for (let left = 0; left < width; left += patchWidth, block++) {
-      const right = min(width, left + patchWidth);
-      const sum = sumOf(x, width, top, bottom, left, right);
-      const least = flip > 0 ? -flip * drawn(seed, map, block) : 0;
-      const passes = sum >= least && sum < <f64>cap * <f64>((bottom - top) * (right - left)) + least;
-      const share: f32 = passes ? rest : 0;
-      for (let r = top; r < bottom; r++) {
-        for (let c = left; c < right; c++) {
-          const at = <usize>(r * width + c) << 2;
-          const value = load<f32>(x + at);
-          const factor = alpha != 0 && value >= 0 && value < cap ? share + alpha : share;
-          store<f32>(dst + at, factor == 0 ? 0 : factor * load<f32>(g + at));
-        }
+    block = compareBand(x, width, top, bottom, patchWidth, cap, flip, seed, map, block);
+    for (let r = top; r < bottom; r++) {
+      const row = <usize>(r * width) << 2;
+      const end = <usize>width << 2;
+      let at: usize = 0;
+      for (; at + 16 <= end; at += 16) {
+        const o = row + at;
+        v128.store(dst + o, gated(v128.load(g + o), v128.load(x + o), v128.load(passingColumns + at), caps, alphas, rests));
+      }
+      for (; at < end; at += 4) {
+        const o = row + at;
+        const passing = v128.load_zero<u32>(passingColumns + at);
+        const value = gated(v128.load_zero<u32>(g + o), v128.load_zero<u32>(x + o), passing, caps, alphas, rests);
+        v128.store_lane<u32>(dst + o, value, 0);
       }
     }
   }
