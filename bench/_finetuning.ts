@@ -83,7 +83,7 @@ export async function openCells(name: NetworkName, { threads, kept: folder }: Be
   const network = await openNetwork(name);
   if (network === undefined) return undefined;
   const { task, end } = commandTask();
-  const compute = await createNodeCompute({ threads });
+  const compute = await createNodeCompute({ threads, joined: true });
   task.atEnd(() => compute.close());
   const kept = await openKept(folder);
   const chooser: Chooser = { compute, network, kept, task, threads };

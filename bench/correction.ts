@@ -58,7 +58,7 @@ async function choose(compute: Compute, network: TrainedNetwork): Promise<Readon
 async function measureAll(threads: number): Promise<readonly Row[]> {
   const network = await openNetwork('resnet20');
   if (network === undefined) return [];
-  const compute = await createNodeCompute({ threads });
+  const compute = await createNodeCompute({ threads, joined: true });
   const { graph, test } = network;
   const { images, count } = await network.train(fitted);
   const rows: Row[] = [];

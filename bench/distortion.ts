@@ -173,7 +173,7 @@ async function accuracies(bench: Bench, distortion: Distortion, pictures: Pictur
 }
 
 async function measureNetwork(network: TrainedNetwork, { threads, plots, match = '' }: BenchOptions): Promise<Row[]> {
-  const compute = await createNodeCompute({ threads });
+  const compute = await createNodeCompute({ threads, joined: true });
   const bench: Bench = { compute, network, rows: [] };
   try {
     const measurement = planMeasurement(network.graph);

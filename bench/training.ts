@@ -109,7 +109,7 @@ async function benchTraining(threads: number): Promise<TrainingRow[]> {
   const torch = await startTorch();
   const rows: TrainingRow[] = [];
   for (const count of new Set([1, threads])) {
-    const compute = await createNodeCompute(count === 1 ? { inline: true } : { threads: count });
+    const compute = await createNodeCompute(count === 1 ? { inline: true } : { threads: count, joined: true });
     for (const { name, options = {}, patches, peer } of cases) {
       const { step, close } = await openStep(compute, options, patches);
       for (let i = 0; i < 3; i++) await step();

@@ -105,7 +105,7 @@ export async function openWork(path: string, options: OptimizeOptions, task: Tas
     validation: { dataset: validation, ...(validation.classes === undefined ? {} : { classes: validation.classes }) },
     ...(heldOut === undefined ? {} : { heldOut }),
     ...{ key, scoredOn: await hashDataset(validation) },
-    compute: await openCompute(task, options.threads),
+    compute: await openCompute(task, options.threads, { joined: true }),
     folder: await openFolder(options.output, onnx.hash),
   };
 }

@@ -57,7 +57,7 @@ export async function refine(
   if (options.refineMeasure === 'loss' && dataset.labels === undefined) missing('--data', 'pictures with labels');
   const progress = task.output.progress('refining', 100);
   const running = anneal(
-    await openCompute(task, options.threads),
+    await openCompute(task, options.threads, { joined: true }),
     graph,
     distortion,
     selection,

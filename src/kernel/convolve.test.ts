@@ -138,6 +138,7 @@ describe.each([
   ['inline', { inline: true }, 60],
   ['one worker', { threads: 1 }, 15],
   ['three workers', { threads: 3 }, 25],
+  ['this thread and a worker', { threads: 2, joined: true }, 10],
 ] as const)('linear kernels equal their plain twins, %s', (_name, options, numRuns) => {
   let compute: Compute;
   beforeAll(async () => {

@@ -45,6 +45,8 @@ describe.each([
   ['inline', { inline: true }],
   ['one worker', { threads: 1 }],
   ['three workers', { threads: 3 }],
+  ['this thread and two workers', { threads: 3, joined: true }],
+  ['this thread alone, joined', { threads: 1, joined: true }],
   ['unshared', undefined],
 ] as const)('compute, %s', (_name, options) => {
   let compute: Compute;
@@ -122,8 +124,20 @@ describe('workers', () => {
     await expect(compute.run('addWords', [words, words, words], 1)).rejects.toThrow(/closed/);
   });
 
-  it('reports a kernel that fails', async () => {
-    const compute = await createNodeCompute({ threads: 2 });
+  it('that are joined let timers have a turn while kernels run one after the other', async () => {
+    const compute = await createNodeCompute({ threads: 2, joined: true });
+    const words = compute.words(1 << 20);
+    let turns = 0;
+    const timer = setInterval(() => turns++, 1);
+    for (let i = 0; i < 300; i++) await compute.run('addWords', [words, words, words], 1 << 20, { costPerItem: 10 });
+    clearInterval(timer);
+    expect(turns).toBeGreaterThan(0);
+    await compute.close();
+    await expect(compute.run('addWords', [words, words, words], 1)).rejects.toThrow(/closed/);
+  });
+
+  it.each([false, true])('report a kernel that fails, joined or not: %s', async (joined) => {
+    const compute = await createNodeCompute({ threads: 2, joined });
     await expect(compute.run('addWords', [2 ** 32 - 65536, 0, 0], 1 << 20, { costPerItem: 10 })).rejects.toThrow(/kernel failed/);
     await compute.close();
   });

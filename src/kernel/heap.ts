@@ -19,6 +19,12 @@ const pageBytes = 65536;
 const guardBytes = 64;
 /** A job sent to workers costs 30 to 60 µs on the way there and back; below this estimate it runs at once. */
 const inlineNanoseconds = 300_000;
+/** The same where the calling thread takes part: it goes on by itself, and workers look for jobs. */
+const joinedInlineNanoseconds = 20_000;
+/** A worker that is joined looks for jobs so long before it sleeps: for as long as a caller takes between two of them. */
+const idleMilliseconds = 0.5;
+/** The calling thread lets others (signals, progress, files) have a turn after so long. */
+const turnMilliseconds = 25;
 /** Pieces per worker: enough to even out a late start, few enough that claiming them costs nothing. */
 const piecesPerWorker = 4;
 /** Output of node:crypto is fastest while a piece stays in the second-level cache. */
@@ -32,6 +38,11 @@ export interface ComputeOptions {
   readonly shared?: boolean;
   /** Limit of the heap in bytes, at most 4 GiB; address space, not memory, until it is used. Default 1 GiB. */
   readonly maxBytes?: number;
+  /**
+   * Where the calling thread is one of the threads: there is a worker less, a kernel has run when `run` returns its promise, and this gives
+   * what else waits for the thread a turn, now and then.
+   */
+  readonly joined?: () => Promise<void>;
   /** Starts a worker that runs `workerLoop` on this input. */
   readonly worker?: (input: WorkerInput) => WorkerLike;
   /** AES-128-CTR on the calling thread, where the platform has it; else WebCrypto is used. */
@@ -79,7 +90,8 @@ async function webKeystream(key: Uint8Array, counterBlock: Uint8Array, out: Uint
  * on the calling thread. Jobs that are not awaited may run at the same time: await a result before using it.
  */
 export async function createCompute(options: ComputeOptions = {}): Promise<Compute> {
-  const workerCount = options.worker ? Math.min(options.threads ?? 0, ringLayout.maxThreads) : 0;
+  const wanted = options.worker ? Math.min(options.threads ?? 0, ringLayout.maxThreads) : 0;
+  const workerCount = options.joined ? Math.max(0, wanted - 1) : wanted;
   const shared = workerCount > 0 || options.shared === true;
   const memory = reserve(options.maxBytes ?? 2 ** 30, shared);
   const { buffer } = memory;
@@ -92,7 +104,10 @@ export async function createCompute(options: ComputeOptions = {}): Promise<Compu
   const heapBase = pageBytes + (workerCount + 1) * scratchBytes;
   const allocator = createAllocator(heapBase, buffer.byteLength - guardBytes);
   const workers = Array.from({ length: workerCount }, (_, index) =>
-    options.worker!({ module, memory, index, scratch: pageBytes + (index + 1) * scratchBytes, layout: ringLayout, words: slotWords }),
+    options.worker!({
+      ...{ module, memory, index, scratch: pageBytes + (index + 1) * scratchBytes, layout: ringLayout, words: slotWords },
+      ...(options.joined ? { joined: { idleMilliseconds } } : {}),
+    }),
   );
   const jobs = workerCount > 0 ? createJobQueue(buffer, workers) : undefined;
   return assemble({ buffer, kernels, indices, allocator, jobs, workerCount, options });
@@ -110,6 +125,10 @@ interface Parts {
 
 function assemble({ buffer, kernels, indices, allocator, jobs, workerCount, options }: Parts): Compute {
   let closed = false;
+  const { joined } = options;
+  const threads = Math.max(1, workerCount + (joined ? 1 : 0));
+  const inline = joined ? joinedInlineNanoseconds : inlineNanoseconds;
+  let turn = performance.now();
 
   const address = (value: number | HeapArray): number => {
     if (typeof value === 'number') return value;
@@ -127,10 +146,10 @@ function assemble({ buffer, kernels, indices, allocator, jobs, workerCount, opti
     return allocator.allocate(length * bytesEach);
   };
   /** Pieces of a range: multiples of the grain, a few for each worker. */
-  const pieceOf = (total: number, grain: number): number => Math.max(1, Math.ceil(total / (workerCount * piecesPerWorker) / grain)) * grain;
+  const pieceOf = (total: number, grain: number): number => Math.max(1, Math.ceil(total / (threads * piecesPerWorker) / grain)) * grain;
 
   return {
-    threads: Math.max(1, workerCount),
+    threads,
     memory: allocator,
     words: (length) => new Int32Array(buffer, allocate(length, 4), length),
     bytes: (length) => new Uint8Array(buffer, allocate(length, 1), length),
@@ -143,20 +162,22 @@ function assemble({ buffer, kernels, indices, allocator, jobs, workerCount, opti
       const kernel = kernelOf(name);
       if (total <= 0) return;
       const values = args.map(address);
-      if (!jobs || total * costPerItem < inlineNanoseconds) {
-        kernel(...values, 0, total);
-        return;
-      }
       if (values.length > ringLayout.maxArguments)
         throw new RangeError(`kernel "${name}" has more than ${ringLayout.maxArguments} arguments`);
-      await jobs.submit(indices.get(name)!, total, pieceOf(total, grain), values);
+      if (!jobs || total * costPerItem < inline) kernel(...values, 0, total);
+      else if (!joined) await jobs.submit(indices.get(name)!, total, pieceOf(total, grain), values);
+      else await jobs.join(indices.get(name)!, total, pieceOf(total, grain), values, (begin, end) => void kernel(...values, begin, end));
+      if (joined && performance.now() - turn > turnMilliseconds) {
+        await joined();
+        turn = performance.now();
+      }
     },
     call: (name, ...args) => kernelOf(name)(...args.map(address)),
     async keystream(key, counterBlock, out) {
       if (key.length !== 16 || counterBlock.length !== 16) throw new RangeError('keystream: key and counter block are 16 bytes each');
       const start = address(out);
       if (out.length === 0) return;
-      if (options.keystream && (!jobs || !options.workerKeystream || out.length <= inlineKeystreamBytes)) {
+      if (options.keystream && (!jobs || joined || !options.workerKeystream || out.length <= inlineKeystreamBytes)) {
         options.keystream(key, counterBlock, 0, out);
         return;
       }

@@ -34,6 +34,8 @@ export interface WorkerInput {
   readonly scratch: number;
   readonly layout: typeof ringLayout;
   readonly words: typeof slotWords;
+  /** Whether the calling thread takes part in jobs and waits for their end: nobody is told of it, and for so long a worker looks for the next job before it sleeps. */
+  readonly joined?: { readonly idleMilliseconds: number };
 }
 
 /** What a worker tells: a job whose last piece it finished, and what went wrong in a piece, if anything did. */
@@ -53,7 +55,7 @@ export interface WorkerLike {
  * text, so it refers to nothing outside its own body.
  */
 export function workerLoop(input: WorkerInput, fill: KeystreamFiller | undefined, report: (report: WorkerReport) => void): void {
-  const { layout, words, index } = input;
+  const { layout, words, index, joined } = input;
   const buffer = input.memory.buffer;
   const control = new Int32Array(buffer, layout.base, layout.positions + layout.maxThreads);
   const exported = new WebAssembly.Instance(input.module, { env: { memory: input.memory } }).exports as Record<
@@ -63,6 +65,7 @@ export function workerLoop(input: WorkerInput, fill: KeystreamFiller | undefined
   const kernels = Object.keys(exported).map((name) => exported[name]!);
   exported.setScratch!(input.scratch);
   let position = 0;
+  let idleSince: number | undefined;
 
   const runPiece = (slot: Int32Array, slotOffset: number, piece: number): void => {
     const begin = piece * slot[words.piece]!;
@@ -79,9 +82,16 @@ export function workerLoop(input: WorkerInput, fill: KeystreamFiller | undefined
 
   while (Atomics.load(control, layout.stop) === 0) {
     if (position === Atomics.load(control, layout.head)) {
+      if (joined) {
+        const now = performance.now();
+        idleSince ??= now;
+        if (now - idleSince < joined.idleMilliseconds) continue;
+      }
       Atomics.wait(control, layout.head, position);
+      idleSince = undefined;
       continue;
     }
+    idleSince = undefined;
     const slotOffset = layout.slots + (position % layout.slotCount) * layout.slotBytes;
     const slot = new Int32Array(buffer, slotOffset, 8);
     for (;;) {
@@ -93,16 +103,31 @@ export function workerLoop(input: WorkerInput, fill: KeystreamFiller | undefined
         slot[words.failed] = 1;
         report({ failed: position, reason: String(error) });
       }
-      if (Atomics.sub(slot, words.remaining, 1) === 1) report({ done: position });
+      if (Atomics.sub(slot, words.remaining, 1) === 1 && !joined) report({ done: position });
     }
     position++;
     Atomics.store(control, layout.positions + index, position);
   }
 }
 
+function waitForZero(words: Int32Array, index: number): void {
+  const start = performance.now();
+  for (let left = Atomics.load(words, index); left > 0; left = Atomics.load(words, index)) {
+    if (performance.now() - start > lookMilliseconds) Atomics.wait(words, index, left, lookMilliseconds);
+  }
+}
+
 export interface JobQueue {
   /** Splits [0, total) into pieces and resolves when workers have run them all. */
   submit(kernel: number, total: number, piece: number, args: readonly number[]): Promise<void>;
+  /** The same with workers that are joined: this thread runs pieces too, and returns when all of them have run; a promise only where one failed. */
+  join(
+    kernel: number,
+    total: number,
+    piece: number,
+    args: readonly number[],
+    run: (begin: number, end: number) => void,
+  ): void | Promise<void>;
   close(): Promise<void>;
 }
 
@@ -111,7 +136,10 @@ interface Waiting {
   readonly reject: (error: Error) => void;
 }
 
-/** The main thread's end of the ring. It never blocks: where the ring is full, jobs wait in a list. */
+/** How long the calling thread looks for the end of a job that others are at, before it sleeps for as long at a time. */
+const lookMilliseconds = 0.1;
+
+/** The main thread's end of the ring. But for `join` it never blocks: where the ring is full, jobs wait in a list. */
 export function createJobQueue(buffer: ArrayBufferLike, workers: readonly WorkerLike[]): JobQueue {
   const layout = ringLayout;
   const control = new Int32Array(buffer, layout.base, layout.positions + workers.length);
@@ -169,28 +197,55 @@ export function createJobQueue(buffer: ArrayBufferLike, workers: readonly Worker
     worker.hold(false);
   }
 
+  /** Lets workers see a job. */
+  const publishJob = (kernel: number, total: number, piece: number, args: readonly number[]): Int32Array => {
+    const offset = layout.slots + (published % layout.slotCount) * layout.slotBytes;
+    const slot = new Int32Array(buffer, offset, 8);
+    const pieces = Math.ceil(total / piece);
+    slot[slotWords.kernel] = kernel;
+    slot[slotWords.argumentCount] = args.length;
+    slot[slotWords.total] = total;
+    slot[slotWords.piece] = piece;
+    slot[slotWords.pieces] = pieces;
+    slot[slotWords.failed] = 0;
+    Atomics.store(slot, slotWords.next, 0);
+    Atomics.store(slot, slotWords.remaining, pieces);
+    new Float64Array(buffer, offset + layout.argumentOffset, args.length).set(args);
+    published++;
+    Atomics.store(control, layout.head, published);
+    Atomics.notify(control, layout.head);
+    return slot;
+  };
+
   return {
+    join(kernel, total, piece, args, run) {
+      if (broken) return Promise.reject(broken);
+      // Workers that sleep through many small jobs have not passed them yet.
+      if (!slotFree()) return run(0, total);
+      const job = published;
+      const slot = publishJob(kernel, total, piece, args);
+      let failure: unknown;
+      for (let i = Atomics.add(slot, slotWords.next, 1); i < slot[slotWords.pieces]!; i = Atomics.add(slot, slotWords.next, 1)) {
+        try {
+          run(i * piece, Math.min(total, (i + 1) * piece));
+        } catch (error) {
+          failure ??= error;
+        }
+        Atomics.sub(slot, slotWords.remaining, 1);
+      }
+      waitForZero(slot, slotWords.remaining);
+      if (failure !== undefined) throw new Error(`kernel failed: ${failure}`);
+      if (slot[slotWords.failed] === 0) return;
+      workers[0]?.hold(true);
+      return new Promise((resolve, reject) => pending.set(job, { resolve, reject, failure: undefined, finished: true }));
+    },
     submit(kernel, total, piece, args) {
       if (broken) return Promise.reject(broken);
       return new Promise((resolve, reject) => {
         const publish = (): void => {
-          const offset = layout.slots + (published % layout.slotCount) * layout.slotBytes;
-          const slot = new Int32Array(buffer, offset, 8);
-          const pieces = Math.ceil(total / piece);
-          slot[slotWords.kernel] = kernel;
-          slot[slotWords.argumentCount] = args.length;
-          slot[slotWords.total] = total;
-          slot[slotWords.piece] = piece;
-          slot[slotWords.pieces] = pieces;
-          slot[slotWords.failed] = 0;
-          Atomics.store(slot, slotWords.next, 0);
-          Atomics.store(slot, slotWords.remaining, pieces);
-          new Float64Array(buffer, offset + layout.argumentOffset, args.length).set(args);
           if (pending.size === 0) workers[0]?.hold(true);
           pending.set(published, { resolve, reject, failure: undefined, finished: false });
-          published++;
-          Atomics.store(control, layout.head, published);
-          Atomics.notify(control, layout.head);
+          publishJob(kernel, total, piece, args);
         };
         if (waiting.length === 0 && slotFree()) return publish();
         waiting.push({ publish, reject });

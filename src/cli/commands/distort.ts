@@ -96,7 +96,7 @@ async function distort(path: string, options: DistortOptions, task: Task): Promi
   const spec = options.spec === undefined ? undefined : await readSpec(options.spec, onnx.hash);
   const under = spec === undefined ? {} : { under: spec.patches };
   const measurement = planMeasurement(simplify(graph), { kind: options.candidates, at: options.at, ...under });
-  const compute = await openCompute(task, options.threads);
+  const compute = await openCompute(task, options.threads, { joined: true });
   const work = { onnx, measurement, dataset, data: options.data, ...(spec === undefined ? {} : { under: spec.hash }) };
   const { distortion, sample, seconds, resumed } = await measureInto(options.output, work, options, compute, task);
   const checked = sample.slice(0, checkPictures);

@@ -40,7 +40,7 @@ export function finetuneCommand(): Command {
     .action((path: string, options: FinetuneOptions) =>
       perform(options, async (task) => {
         if (options.report !== undefined) await checkWritable(options.report);
-        const finetuned = await finetune(path, options, task, await openCompute(task, options.threads));
+        const finetuned = await finetune(path, options, task, await openCompute(task, options.threads, { joined: true }));
         const report = options.report === undefined ? {} : { report: options.report };
         if (options.report !== undefined) await writeWhole(options.report, await pageOf(path, finetuned, options));
         task.output.result({ ...finetuned, ...report }, () => describe(finetuned));

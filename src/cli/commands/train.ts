@@ -55,7 +55,7 @@ export function trainCommand(): Command {
     .action((path: string, options: TrainOptions) =>
       perform(options, async (task) => {
         if (options.report !== undefined) await checkWritable(options.report);
-        const trained = await train(path, options, task, await openCompute(task, options.threads));
+        const trained = await train(path, options, task, await openCompute(task, options.threads, { joined: true }));
         const report = options.report === undefined ? {} : { report: options.report };
         if (options.report !== undefined) await writeWhole(options.report, await pageOf(path, trained));
         task.output.result({ ...trained, ...report }, () => describe(trained));
