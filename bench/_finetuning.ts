@@ -87,10 +87,11 @@ export async function openCells(name: NetworkName, { threads, kept: folder }: Be
   task.atEnd(() => compute.close());
   const kept = await openKept(folder);
   const chooser: Chooser = { compute, network, kept, task, threads };
+  const remembered = new Map<string, Float32Array>();
   const score = (graph: Graph): Promise<number> => top1(compute, graph, network.test);
   const defaults = [true, false].map((batchNorm) => fineTuningDefaults(network.test, batchNorm));
   const keyOf = (cell: Cell): unknown => ['cell', version, network.hash, defaults, cell];
-  const train = (cell: Cell): Promise<Outcome> => trainCell(chooser, cell, keyOf(cell), score);
+  const train = (cell: Cell): Promise<Outcome> => trainCell({ ...chooser, remembered }, cell, keyOf(cell), score);
   return {
     find: (cell) => kept.find(keyOf(cell)),
     finish: (cell) => kept.once(keyOf(cell), () => train(cell)),
@@ -104,8 +105,13 @@ export async function openCells(name: NetworkName, { threads, kept: folder }: Be
 }
 
 /** Chooses, fine-tunes from the checkpoint that a killed run left, and scores. */
-async function trainCell(chooser: Chooser, { choice, way }: Cell, key: unknown, score: Cells['score']): Promise<Outcome> {
-  const { compute, network, kept, task, threads } = chooser;
+async function trainCell(
+  chooser: Chooser & { readonly remembered: Map<string, Float32Array> },
+  { choice, way }: Cell,
+  key: unknown,
+  score: Cells['score'],
+): Promise<Outcome> {
+  const { compute, network, kept, task, threads, remembered } = chooser;
   const { path, patches, drelus, full } = await chosenSpec(chooser, choice);
   const { pictures, weightDecay, softStart = 0, qat, ...rest } = way;
   const checkpoint = kept.file(key, '.training');
@@ -113,7 +119,7 @@ async function trainCell(chooser: Chooser, { choice, way }: Cell, key: unknown, 
     finetune(
       network.model,
       {
-        ...{ json: false, quiet: true, threads, seed: 1, spec: path, replace: [], stages: 1, softStart, ...rest },
+        ...{ json: false, quiet: true, threads, seed: 1, spec: path, remembered, replace: [], stages: 1, softStart, ...rest },
         ...{ data: network.trainPath, limit: pictures, validateLimit: validation, output: kept.file(key, '.onnx') },
         ...{ checkpoint, checkpointSeconds, resume: true },
         ...(weightDecay === undefined ? {} : { weightDecay }),

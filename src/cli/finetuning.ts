@@ -24,7 +24,7 @@ import type { CommonOptions } from './options.js';
 import { checkShape } from './pictures.js';
 import { readSpec } from './spec.js';
 import type { Task } from './task.js';
-import { openTrainingPictures, runTraining, type Trained, type TrainingPictures, type TrainingPlan } from './training.js';
+import { openTrainingPictures, runTraining, type Teacher, type Trained, type TrainingPictures, type TrainingPlan } from './training.js';
 import { fineTuningDefaults, settingsFrom, type TrainingFlags } from './training-options.js';
 import { packageVersion } from './version.js';
 
@@ -47,6 +47,8 @@ export interface FinetuneOptions extends CommonOptions, TrainingFlags {
   readonly batchNorm?: boolean;
   /** False with --no-correct: begins with the weights as they are. */
   readonly correct?: boolean;
+  /** Scores of the network as it was that an earlier run on the same batches has left. */
+  readonly remembered?: Map<string, Float32Array>;
   /** Take the spec's comparison windows over, though ranges change: for who measures what they do to the new network. */
   readonly keepWindows?: boolean;
   readonly output: string;
@@ -165,7 +167,7 @@ async function prepare(
     ...{ before, network, outputs, train, validation, settings: settingsFrom(options, fineTuningDefaults(train, batchNorm)) },
     ...(spec === undefined ? {} : { patches: spec.patches }),
     ...{ softStart: options.softStart, stages: options.stages },
-    ...(distillation === undefined ? {} : { teacher: { graph: splitOutputActivation(full).graph, ...distillation } }),
+    ...(distillation === undefined ? {} : { teacher: teacherOf(full, distillation, options) }),
     ...(noise === undefined ? {} : { noise }),
     key: [onnx.fullHash(), spec?.hash ?? null, options.replace, batchNorm, corrects],
     ...(options.checkpoint === undefined ? {} : { checkpoint: options.checkpoint }),
@@ -230,6 +232,10 @@ async function begin(
   if (!batchNorm) return { network: fitted, fitted };
   const moments = await momentsOf(applyPatches(fitted, patches));
   return { network: withBatchNorm(fitted, moments, moments), fitted };
+}
+
+function teacherOf(full: Graph, distillation: Distillation, { remembered }: FinetuneOptions): Teacher {
+  return { graph: splitOutputActivation(full).graph, ...distillation, ...(remembered === undefined ? {} : { remembered }) };
 }
 
 function noiseOf({ qat, ignoredBits }: FinetuneOptions): TrainingPlan['noise'] {

@@ -23,6 +23,14 @@ import { writeWhole } from './files.js';
 import { formatShare } from './format.js';
 import type { Task } from './task.js';
 
+export interface Teacher {
+  readonly graph: Graph;
+  readonly weight: number;
+  readonly temperature: number;
+  /** Its scores of batches that were seen before, for who trains on the same batches many times: a fifth of a step. */
+  readonly remembered?: Map<string, Float32Array>;
+}
+
 /** What is trained on what. */
 export interface TrainingPlan {
   readonly network: TrainNetwork;
@@ -36,7 +44,7 @@ export interface TrainingPlan {
   readonly softStart?: number;
   readonly stages?: number;
   /** The uncompressed network, for distillation. */
-  readonly teacher?: { readonly graph: Graph; readonly weight: number; readonly temperature: number };
+  readonly teacher?: Teacher;
   readonly noise?: NoiseOptions;
   /** What else tells this run from others: hashes of the network and of the spec. */
   readonly key: readonly unknown[];
@@ -125,10 +133,20 @@ function runOf(plan: TrainingPlan, trainable: Trainable, compute: Compute): Omit
     classes: plan.outputs,
     key: keyOf(plan),
     ...(patches === undefined ? {} : { patches }),
-    ...(teacher === undefined ? {} : { teacher: (images: Float32Array, count: number) => forward(compute, teacher.graph, images, count) }),
+    ...(teacher === undefined ? {} : { teacher: scoresOf(teacher, compute) }),
     ...(file === undefined
       ? {}
       : { keep: (checkpoint: Checkpoint) => writeWhole(file, encodeCheckpoint(checkpoint)), keepSeconds: plan.keepSeconds }),
+  };
+}
+
+function scoresOf({ graph, remembered }: Teacher, compute: Compute): NonNullable<FitRun['teacher']> {
+  if (remembered === undefined) return (images, count) => forward(compute, graph, images, count);
+  return async (images, count) => {
+    const batch = createHash('sha256').update(images).digest('base64');
+    const scores = remembered.get(batch) ?? (await forward(compute, graph, images, count));
+    remembered.set(batch, scores);
+    return scores;
   };
 }
 
