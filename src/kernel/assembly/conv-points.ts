@@ -8,7 +8,7 @@
 //   y2 = (x4 - x2 - x3) w2 + x2 (w0 + w2) + x3 (w1 + w2)
 // For floats it is F(4, 3) of Lavin and Gray 2016 (section 4.3), at the points 0, 1, -1, 2, -2 and infinity.
 // In two dimensions each is that of itself: 36 points, at each of which a product of matrices runs over the channels.
-import { Geometry, packAnyTile } from './conv';
+import { Geometry } from './conv';
 import { tile8 } from './gemm';
 import { scratch } from './scratch';
 
@@ -119,6 +119,96 @@ function combineSums<T>(from: usize, step: usize, to: usize, toStep: usize): voi
     v128.store(to, i32x4.add(v128.load(from), i32x4.add(m3, m4)));
     v128.store(to + toStep, i32x4.add(v128.load(from + step), i32x4.add(m3, m5)));
     v128.store(to + 2 * toStep, i32x4.add(v128.load(from + 2 * step), i32x4.add(m4, m5)));
+  }
+}
+
+// Of 8 tiles that are packed, in place of the rows: addresses of their first inputs, which may lie outside the map, where those are in
+// it, and which of the first and the next 4 columns are.
+const cornersAt: usize = 512;
+const topsAt: usize = 544;
+const leftsAt: usize = 576;
+const nearAt: usize = 608;
+const farAt: usize = 736;
+
+/** Lanes l with 0 <= first + l < size. */
+@inline
+export function insideMap(first: i32, size: i32): v128 {
+  return i32x4.lt_u(i32x4.add(i32x4.splat(first), i32x4(0, 1, 2, 3)), i32x4.splat(size));
+}
+
+/** Where 4 columns from `column` of a tile's row begin; somewhere in the image where none of them is in the map, whose mask is then empty. */
+@inline
+function columnsOf(g: Geometry, lane: usize, y: i32, column: i32, image: usize): usize {
+  const row = load<i32>(scratch + topsAt + (lane << 2)) + y;
+  const first = load<i32>(scratch + leftsAt + (lane << 2)) + column;
+  const safe = <u32>row >= <u32>g.inputHeight || first <= -4 || first >= g.inputWidth;
+  return safe ? image : load<u32>(scratch + cornersAt + (lane << 2)) + ((y * g.inputWidth + column) << 2);
+}
+
+/** The mask of a tile's 4 columns, at nearAt or farAt, where the row is in the map. */
+@inline
+function maskOf(g: Geometry, masks: usize, lane: usize, y: i32): v128 {
+  const row = load<i32>(scratch + topsAt + (lane << 2)) + y;
+  return <u32>row < <u32>g.inputHeight ? v128.load(scratch + masks + (lane << 4)) : i32x4.splat(0);
+}
+
+/** Packs the inputs of 8 tiles into [channel][side x side][8 tiles]; tiles from `valid` on are 0. `first` is the first tile's index in the batch. */
+function packTiles<T>(g: Geometry, input: usize, imageBytes: usize, first: i32, valid: i32, raw: usize, channels: i32): void {
+  const tiles = g.outputHeight * g.outputWidth;
+  for (let l = 0; l < 8; l++) {
+    const tile = first + min(l, valid - 1);
+    const top = ((tile % tiles) / g.outputWidth) * g.strideY - g.padTop;
+    const left = ((tile % tiles) % g.outputWidth) * g.strideX - g.padLeft;
+    const at = scratch + (<usize>l << 2);
+    store<u32>(at + cornersAt, <u32>(input + <usize>(tile / tiles) * imageBytes + <usize>((top * g.inputWidth + left) << 2)));
+    store<i32>(at + topsAt, l < valid ? top : i32.MIN_VALUE);
+    store<i32>(at + leftsAt, left);
+    const mask = scratch + (<usize>l << 4);
+    v128.store(mask + nearAt, insideMap(left, g.inputWidth));
+    v128.store(mask + farAt, insideMap(left + 4, g.inputWidth));
+  }
+  const side = <i32>inputsOf<T>();
+  for (let lane: usize = 0; lane < 8; lane += 4) {
+    for (let y = 0; y < side; y++) {
+      const to = raw + ((<usize>(y * side)) << 5) + (lane << 2);
+      packFour(g, input, lane, y, 0, nearAt, to, channels, <usize>(side * side) << 5, 4);
+      packFour(g, input, lane, y, 4, farAt, to + 128, channels, <usize>(side * side) << 5, side - 4);
+    }
+  }
+}
+
+/** Up to 4 columns of a row of 4 tiles, from all channels, each a vector of the tiles. */
+@inline
+function packFour(g: Geometry, image: usize, lane: usize, y: i32, column: i32, masks: usize, to: usize, channels: i32, step: usize, columns: i32): void {
+  const mapBytes = (<usize>g.inputHeight * g.inputWidth) << 2;
+  let a = columnsOf(g, lane, y, column, image);
+  let b = columnsOf(g, lane + 1, y, column, image);
+  let c = columnsOf(g, lane + 2, y, column, image);
+  let d = columnsOf(g, lane + 3, y, column, image);
+  const ma = maskOf(g, masks, lane, y);
+  const mb = maskOf(g, masks, lane + 1, y);
+  const mc = maskOf(g, masks, lane + 2, y);
+  const md = maskOf(g, masks, lane + 3, y);
+  for (let channel = 0; channel < channels; channel++) {
+    const va = v128.and(v128.load(a), ma);
+    const vb = v128.and(v128.load(b), mb);
+    const vc = v128.and(v128.load(c), mc);
+    const vd = v128.and(v128.load(d), md);
+    const ab = v128.shuffle<i32>(va, vb, 0, 4, 1, 5);
+    const cd = v128.shuffle<i32>(vc, vd, 0, 4, 1, 5);
+    v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2));
+    if (columns > 1) v128.store(to, v128.shuffle<i64>(ab, cd, 1, 3), 32);
+    if (columns > 2) {
+      const ab1 = v128.shuffle<i32>(va, vb, 2, 6, 3, 7);
+      const cd1 = v128.shuffle<i32>(vc, vd, 2, 6, 3, 7);
+      v128.store(to, v128.shuffle<i64>(ab1, cd1, 0, 2), 64);
+      v128.store(to, v128.shuffle<i64>(ab1, cd1, 1, 3), 96);
+    }
+    a += mapBytes;
+    b += mapBytes;
+    c += mapBytes;
+    d += mapBytes;
+    to += step;
   }
 }
 
@@ -270,7 +360,7 @@ function convolve<T>(
       const weightStep = (<usize>channels << 4) + gap;
       for (let t = 0; t < count; t++) {
         const p = (firstTile + t) << 3;
-        packAnyTile(g, source, inputImage, p, min(8, tiles - p), raw, channels);
+        packTiles<T>(g, source, inputImage, p, min(8, tiles - p), raw, channels);
         transformInputs<T>(raw, atPoints + <usize>(t * points) * inputStep, channels);
       }
       for (let m = firstPanel; m < lastPanel; m++) {

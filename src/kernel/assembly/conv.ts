@@ -168,7 +168,7 @@ function packRowTile(g: Geometry, image: usize, oy: i32, ox: i32, panel: usize, 
 }
 
 /** Packs 8 columns that may lie anywhere in the batch; lanes from `valid` on are 0. `first` is the first column's index in the batch. */
-export function packAnyTile(g: Geometry, input: usize, imageBytes: usize, first: i32, valid: i32, panel: usize, count: i32): void {
+function packAnyTile(g: Geometry, input: usize, imageBytes: usize, first: i32, valid: i32, panel: usize, count: i32): void {
   const map = (<usize>g.inputHeight * g.inputWidth) << 2;
   const taps = g.kernelHeight * g.kernelWidth;
   const outputs = g.outputHeight * g.outputWidth;

@@ -1,7 +1,7 @@
 // Gradient of a float convolution with 3 x 3 kernels at stride 1 with respect to its weights, in 36 multiplications for the 144 of a tile of
 // 4 x 4 outputs: F(3, 4) at the points of conv-points.ts (Lavin and Gray 2016, section 4), with the output's gradient in place of a kernel.
 // At each point a product of matrices runs over tiles.
-import { combineInputs } from './conv-points';
+import { combineInputs, insideMap } from './conv-points';
 import { tile8 } from './gemm';
 import { scratch } from './scratch';
 
@@ -38,12 +38,6 @@ const zerosAt: usize = 0;
 const rawAt: usize = 512;
 const rowsAt: usize = 1088;
 const startAt: usize = 1664;
-
-/** Lanes l with 0 <= first + l < size. */
-@inline
-function inside(first: i32, size: i32): v128 {
-  return i32x4.lt_u(i32x4.add(i32x4.splat(first), i32x4(0, 1, 2, 3)), i32x4.splat(size));
-}
 
 /** Four columns of a row of 4 maps at `a` to `d`, as vectors of the maps, 16 bytes apart; the last `4 - columns` are left out. */
 @inline
@@ -102,8 +96,8 @@ function transformInputs(g: Blocks, maps: usize, channels: i32, top: i32, left: 
   const mapBytes = <usize>(g.inputHeight * g.inputWidth) << 2;
   const raw = scratch + rawAt;
   const rows = scratch + rowsAt;
-  const near = inside(left, g.inputWidth);
-  const far = inside(left + 4, g.inputWidth);
+  const near = insideMap(left, g.inputWidth);
+  const far = insideMap(left + 4, g.inputWidth);
   const last = channels - 1;
   for (let c = 0; c < channels; c += 4) {
     // Channels beyond the last repeat it; their sums are not used.
@@ -132,7 +126,7 @@ function transformGradients(g: Blocks, maps: usize, channels: i32, top: i32, lef
   const mapBytes = <usize>(g.outputHeight * g.outputWidth) << 2;
   const raw = scratch + rawAt;
   const rows = scratch + rowsAt;
-  const mask = inside(left, g.outputWidth);
+  const mask = insideMap(left, g.outputWidth);
   const last = channels - 1;
   for (let c = 0; c < channels; c += 4) {
     const a = maps + <usize>c * mapBytes;
