@@ -1,7 +1,11 @@
 // tessera bench curve: accuracy by the share of comparisons, before and after fine-tuning, of the knapsack's choice, distilled and from labels
 // alone, and of uniform patches for the same comparisons. Two hours: cells are kept as they are finished, and a killed run goes on. --network
 // resnet20 or resnet20-kd takes one network, --budgets 6,12 some shares, --minutes 0 prints what there is. Needs ../shared/data.
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { writeWhole } from '../src/cli/files.js';
 import { formatShare } from '../src/cli/format.js';
+import { linePlot, type Series } from '../src/cli/report/plots.js';
 import type { ChoiceKind } from './_chosen.js';
 import type { NetworkName } from './_distortions.js';
 import { type Cell, finishAll, type Outcome, openCells, outcomeColumns, untilLate, wayOf } from './_finetuning.js';
@@ -49,6 +53,43 @@ for (const { network, name, shares } of curves) {
   await opened.end();
 }
 
+/** Right answers against the share of comparisons, one plot a network. */
+async function drawCurves(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const { network, name } of curves) {
+    const own = rows.filter((row) => row.network === name);
+    if (own.length === 0) continue;
+    const along = (kind: ChoiceKind, distill: boolean, of: (outcome: Outcome) => number): Series['points'] =>
+      own
+        .filter(({ choice, way }) => choice.kind === kind && way.distill === distill)
+        .map(({ choice, outcome }) => [choice.share, of(outcome)]);
+    const { original, tests } = own[0]!.outcome;
+    const plot = await linePlot({
+      title: `${name}: right answers by the share of comparisons`,
+      description: `${tests} test pictures: the knapsack's choice and uniform patches for as many comparisons, before and after fine-tuning.`,
+      x: { label: 'share of the comparisons', format: '.0%', domain: [0, 0.5] },
+      y: { label: 'right answers', format: '.0%', domain: [0, 1] },
+      series: [
+        {
+          name: 'all comparisons',
+          dashed: true,
+          points: [
+            [0, original],
+            [0.5, original],
+          ],
+        },
+        { name: 'knapsack, fine-tuned', points: along('knapsack', true, ({ after }) => after) },
+        { name: 'knapsack, fine-tuned by labels alone', points: along('knapsack', false, ({ after }) => after) },
+        { name: 'uniform, fine-tuned', points: along('uniform', true, ({ after }) => after) },
+        { name: 'knapsack, untrained', dashed: true, points: along('knapsack', true, ({ before }) => before) },
+        { name: 'uniform, untrained', dashed: true, points: along('uniform', true, ({ before }) => before) },
+      ],
+    });
+    await writeWhole(join(folder, `curve-${network}.svg`), plot);
+  }
+}
+
+if (options.plots !== undefined) await drawCurves(options.plots);
 const [any] = rows;
 if (!options.json && any !== undefined) {
   const original = [...new Map(rows.map(({ network, outcome }) => [network, formatShare(outcome.original)]))].map((pair) => pair.join(' '));
