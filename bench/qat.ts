@@ -1,5 +1,5 @@
 // tessera bench qat: rings of 32, 24 and 20 bits with and without imitating their rounding while fine-tuning. Cells are kept, and those without are
-// those of `curve`. Fixed point is simulated with the numbers of the protocol (1,000 test pictures); TESSERA_IMAGES=n pictures, 50 else, are
+// those of `curve`. Fixed point is simulated with the numbers of the protocol (1,000 test pictures); TESSERA_IMAGES=n pictures, 1,000 else, are
 // answered privately by three parties. --minutes 0 prints what there is. Needs ../shared/data.
 import { formatBytes, formatCount, formatShare } from '../src/cli/format.js';
 import { tessera } from './_command.js';
@@ -8,7 +8,7 @@ import { type Cell, finishAll, openCells, untilLate, wayOf } from './_finetuning
 import { benchOptions, printRows } from './_parties.js';
 
 const rings = [32, 24, 20];
-const pictures = process.env.TESSERA_IMAGES ?? '50';
+const pictures = process.env.TESSERA_IMAGES ?? '1000';
 
 interface Row {
   readonly imitated: boolean;
@@ -18,7 +18,8 @@ interface Row {
   readonly fixed: number;
   readonly agreement: number;
   readonly clipped: number;
-  /** Share of `answered` pictures with the float label, privately. */
+  /** Shares of the `answered` pictures that are right, and that have the float label, privately. */
+  readonly secureRight: number;
   readonly secure: number;
   readonly answered: number;
   /** Bytes of one inference. */
@@ -34,7 +35,8 @@ function measure(files: { readonly model: string; readonly spec: string }, ringB
   const run = tessera('run', ...args, '--limit', '1');
   if (!run.estimateMatches) throw new Error('the bytes are not those of the estimate');
   const bytes = run.offline.bytes + run.online.bytes;
-  return { imitated, ringBits, float, fixed, agreement, clipped, secure: secure.agreement, answered: secure.images, bytes };
+  const answered = { secureRight: secure.top1, secure: secure.agreement, answered: secure.images };
+  return { imitated, ringBits, float, fixed, agreement, clipped, ...answered, bytes };
 }
 
 const options = benchOptions();
@@ -61,6 +63,7 @@ printRows(rows, options, {
   'fixed point right': (row) => formatShare(row.fixed),
   'same label': (row) => formatShare(row.agreement),
   'out of range': (row) => formatCount(row.clipped),
+  'right privately': (row) => formatShare(row.secureRight),
   'same label, privately': (row) => `${formatShare(row.secure)} of ${formatCount(row.answered)}`,
   'an inference': (row) => formatBytes(row.bytes),
 });
