@@ -1,126 +1,19 @@
 // Convolution with 3 x 3 kernels at stride 1 in 36 multiplications for a tile of outputs: of 3 x 3 words, which would take 81, or of 4 x 4
-// floats, which would take 144.
-//
-// For words it takes additions, subtractions and products alone: exact in any ring, where Winograd's own algorithms need halves. In one
-// dimension it is the transpose of Karatsuba's product of three terms (a Toeplitz matrix times a vector, Fan and Hasan 2007):
-//   y0 = (x0 - x1 - x2) w0 + x1 (w0 + w1) + x2 (w0 + w2)
-//   y1 = (x2 - x1 - x3) w1 + x1 (w0 + w1) + x3 (w1 + w2)
-//   y2 = (x4 - x2 - x3) w2 + x2 (w0 + w2) + x3 (w1 + w2)
-// For floats it is F(4, 3) of Lavin and Gray 2016 (section 4.3), at the points 0, 1, -1, 2, -2 and infinity.
-// In two dimensions each is that of itself: 36 points, at each of which a product of matrices runs over the channels.
+// floats, which would take 144. At each of 36 points (points.ts) a product of matrices runs over the channels.
 import { Geometry } from './conv';
 import { tile8 } from './gemm';
+import { combineInputs, combineSums, combineWeights, gap, inputsOf, outputsOf, points } from './points';
 import { scratch } from './scratch';
-
-const points = 36;
 
 // Scratch memory: what conv.ts keeps, rows between the two passes of a transform, then inputs as they are and at the points, weights at the
 // points, and sums at the points. tiling.ts knows their sizes.
 const zerosAt: usize = 0;
-/** Between points, beside their channels: else all of them fall into the same few sets of the first-level cache. */
-const gap: usize = 64;
 const rowsAt: usize = 512;
 const startAt: usize = 1152;
 /** Of 4 tiles, where conv.ts keeps what it knows of 8 columns: byte offsets of their outputs, and how many of those there are. */
 const placesAt: usize = 352;
 const downAt: usize = 384;
 const acrossAt: usize = 416;
-
-/** Outputs and inputs along a side of a tile. */
-@inline
-function outputsOf<T>(): usize {
-  return isFloat<T>() ? 4 : 3;
-}
-
-@inline
-function inputsOf<T>(): usize {
-  return isFloat<T>() ? 6 : 5;
-}
-
-/** The six combinations of the vectors of a tile's side, `step` bytes apart, to places `toStep` bytes apart. */
-@inline
-export function combineInputs<T>(from: usize, step: usize, to: usize, toStep: usize): void {
-  const x1 = v128.load(from + step);
-  const x2 = v128.load(from + 2 * step);
-  const x3 = v128.load(from + 3 * step);
-  if (isFloat<T>()) {
-    const x4 = v128.load(from + 4 * step);
-    const four = f32x4.splat(4);
-    const even = f32x4.sub(x4, f32x4.mul(four, x2));
-    const odd = f32x4.sub(x3, f32x4.mul(four, x1));
-    const evens = f32x4.sub(x4, x2);
-    const odds = f32x4.mul(f32x4.splat(2), f32x4.sub(x3, x1));
-    v128.store(to, f32x4.add(f32x4.mul(four, f32x4.sub(v128.load(from), x2)), evens));
-    v128.store(to + toStep, f32x4.add(even, odd));
-    v128.store(to + 2 * toStep, f32x4.sub(even, odd));
-    v128.store(to + 3 * toStep, f32x4.add(evens, odds));
-    v128.store(to + 4 * toStep, f32x4.sub(evens, odds));
-    v128.store(to + 5 * toStep, f32x4.sub(f32x4.sub(v128.load(from + 5 * step), x3), f32x4.mul(four, f32x4.sub(x3, x1))));
-  } else {
-    v128.store(to, i32x4.sub(i32x4.sub(v128.load(from), x1), x2));
-    v128.store(to + toStep, i32x4.sub(i32x4.sub(x2, x1), x3));
-    v128.store(to + 2 * toStep, i32x4.sub(i32x4.sub(v128.load(from + 4 * step), x2), x3));
-    v128.store(to + 3 * toStep, x1);
-    v128.store(to + 4 * toStep, x2);
-    v128.store(to + 5 * toStep, x3);
-  }
-}
-
-/** The six combinations of three weights. */
-@inline
-function combineWeights<T>(from: usize, step: usize, to: usize, toStep: usize): void {
-  const w0 = v128.load(from);
-  const w1 = v128.load(from + step);
-  const w2 = v128.load(from + 2 * step);
-  if (isFloat<T>()) {
-    const sixth = f32x4.splat(1.0 / 6.0);
-    const twelfth = f32x4.splat(1.0 / 12.0);
-    const outer = f32x4.mul(sixth, f32x4.add(w0, w2));
-    const inner = f32x4.mul(sixth, w1);
-    const wide = f32x4.add(f32x4.mul(f32x4.splat(1.0 / 24.0), w0), f32x4.mul(sixth, w2));
-    const half = f32x4.mul(twelfth, w1);
-    v128.store(to, f32x4.mul(f32x4.splat(0.25), w0));
-    v128.store(to + toStep, f32x4.neg(f32x4.add(outer, inner)));
-    v128.store(to + 2 * toStep, f32x4.sub(inner, outer));
-    v128.store(to + 3 * toStep, f32x4.add(wide, half));
-    v128.store(to + 4 * toStep, f32x4.sub(wide, half));
-    v128.store(to + 5 * toStep, w2);
-  } else {
-    v128.store(to, w0);
-    v128.store(to + toStep, w1);
-    v128.store(to + 2 * toStep, w2);
-    v128.store(to + 3 * toStep, i32x4.add(w0, w1));
-    v128.store(to + 4 * toStep, i32x4.add(w0, w2));
-    v128.store(to + 5 * toStep, i32x4.add(w1, w2));
-  }
-}
-
-/** The outputs of six sums. */
-@inline
-function combineSums<T>(from: usize, step: usize, to: usize, toStep: usize): void {
-  if (isFloat<T>()) {
-    const m1 = v128.load(from + step);
-    const m2 = v128.load(from + 2 * step);
-    const m3 = v128.load(from + 3 * step);
-    const m4 = v128.load(from + 4 * step);
-    const near = f32x4.add(m1, m2);
-    const nearOdd = f32x4.sub(m1, m2);
-    const far = f32x4.add(m3, m4);
-    const farOdd = f32x4.sub(m3, m4);
-    v128.store(to, f32x4.add(f32x4.add(v128.load(from), near), far));
-    v128.store(to + toStep, f32x4.add(nearOdd, f32x4.add(farOdd, farOdd)));
-    v128.store(to + 2 * toStep, f32x4.add(near, f32x4.mul(f32x4.splat(4), far)));
-    const last = f32x4.add(nearOdd, f32x4.mul(f32x4.splat(8), farOdd));
-    v128.store(to + 3 * toStep, f32x4.add(last, v128.load(from + 5 * step)));
-  } else {
-    const m3 = v128.load(from + 3 * step);
-    const m4 = v128.load(from + 4 * step);
-    const m5 = v128.load(from + 5 * step);
-    v128.store(to, i32x4.add(v128.load(from), i32x4.add(m3, m4)));
-    v128.store(to + toStep, i32x4.add(v128.load(from + step), i32x4.add(m3, m5)));
-    v128.store(to + 2 * toStep, i32x4.add(v128.load(from + 2 * step), i32x4.add(m4, m5)));
-  }
-}
 
 // Of 8 tiles that are packed, in place of the rows: addresses of their first inputs, which may lie outside the map, where those are in
 // it, and which of the first and the next 4 columns are.
@@ -345,8 +238,8 @@ function convolve<T>(
   const outputImage = <usize>g.groups * g.outputChannels * rowBytes;
   const raw = scratch + startAt;
   const atPoints = raw + <usize>g.blockChannels * inputsOf<T>() * inputsOf<T>() * 32;
-  const weightsAtPoints = atPoints + <usize>(itemTiles * points) * ((<usize>g.blockChannels << 5) + gap);
-  const sums = weightsAtPoints + <usize>points * ((<usize>g.blockChannels << 4) + gap);
+  const weightsAtPoints = atPoints + <usize>itemTiles * points * ((<usize>g.blockChannels << 5) + gap);
+  const sums = weightsAtPoints + points * ((<usize>g.blockChannels << 4) + gap);
   for (let item = begin; item < end; item++) {
     const group = item % g.groups;
     const firstPanel = ((item / g.groups) % panelBlocks) * itemPanels;
@@ -361,15 +254,15 @@ function convolve<T>(
       for (let t = 0; t < count; t++) {
         const p = (firstTile + t) << 3;
         packTiles<T>(g, source, inputImage, p, min(8, tiles - p), raw, channels);
-        transformInputs<T>(raw, atPoints + <usize>(t * points) * inputStep, channels);
+        transformInputs<T>(raw, atPoints + <usize>t * points * inputStep, channels);
       }
       for (let m = firstPanel; m < lastPanel; m++) {
         transformWeights<T>(weights + (((<usize>group * panels + m) * k + channel * 9) << 4), weightsAtPoints, channels);
-        for (let point = 0; point < points; point++) {
-          const a = weightsAtPoints + <usize>point * weightStep;
+        for (let point: usize = 0; point < points; point++) {
+          const a = weightsAtPoints + point * weightStep;
           for (let t = 0; t < count; t++) {
-            const b = atPoints + <usize>(t * points + point) * inputStep;
-            const to = sums + (<usize>(((m - firstPanel) * itemTiles + t) * points + point) << 7);
+            const b = atPoints + (<usize>t * points + point) * inputStep;
+            const to = sums + ((<usize>((m - firstPanel) * itemTiles + t) * points + point) << 7);
             if (channel == 0) tile8<T>(a, b, channels, zeros, 0, zeros, to, 32);
             else tile8<T>(a, b, channels, to, 32, zeros, to, 32);
           }
@@ -383,7 +276,7 @@ function convolve<T>(
         if (valid <= 0) continue;
         const whole = placeTiles<T>(g, height, width, p, valid, outputImage);
         for (let m = firstPanel; m < lastPanel; m++) {
-          const at = sums + (<usize>(((m - firstPanel) * itemTiles + t) * points) << 7) + (<usize>half << 2);
+          const at = sums + (<usize>((m - firstPanel) * itemTiles + t) * points << 7) + (<usize>half << 2);
           for (let r = 0; r < min(4, g.outputChannels - (m << 2)); r++) {
             const row = <usize>(group * g.outputChannels + (m << 2) + r);
             const start = bias ? load<T>(bias + (row << 2)) : <T>0;

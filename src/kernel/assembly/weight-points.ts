@@ -1,8 +1,8 @@
 // Gradient of a float convolution with 3 x 3 kernels at stride 1 with respect to its weights, in 36 multiplications for the 144 of a tile of
-// 4 x 4 outputs: F(3, 4) at the points of conv-points.ts (Lavin and Gray 2016, section 4), with the output's gradient in place of a kernel.
-// At each point a product of matrices runs over tiles.
-import { combineInputs, insideMap } from './conv-points';
+// 4 x 4 outputs. At each of 36 points (points.ts) a product of matrices runs over tiles.
+import { insideMap } from './conv-points';
 import { tile8 } from './gemm';
+import { combineGradients, combineInputs, combineProducts, gap, points } from './points';
 import { scratch } from './scratch';
 
 /** What weight-gradient.ts writes. Channels are those of one group; blocks are those of an item, in whole panels. */
@@ -27,11 +27,8 @@ class Blocks {
   tilesAcross: i32;
 }
 
-const points: usize = 36;
 /** Tiles at a time. */
 const tilesAtOnce = 32;
-/** As in conv-points.ts. */
-const gap: usize = 64;
 
 // Scratch memory: zeros, a tile of 4 channels as it is, the same between two passes, then inputs, output gradients and sums at the points.
 const zerosAt: usize = 0;
@@ -57,40 +54,6 @@ function transpose(a: usize, b: usize, c: usize, d: usize, mask: v128, to: usize
   v128.store(to, v128.shuffle<i64>(ab1, cd1, 1, 3), 48);
 }
 
-/** The six combinations of four output gradients. */
-@inline
-function combineGradients(from: usize, step: usize, to: usize, toStep: usize): void {
-  const g0 = v128.load(from);
-  const g1 = v128.load(from + step);
-  const g2 = v128.load(from + 2 * step);
-  const g3 = v128.load(from + 3 * step);
-  const sixth = f32x4.splat(1.0 / 6.0);
-  const even = f32x4.mul(sixth, f32x4.add(g0, g2));
-  const odd = f32x4.mul(sixth, f32x4.add(g1, g3));
-  const evens = f32x4.add(f32x4.mul(f32x4.splat(1.0 / 24.0), g0), f32x4.mul(sixth, g2));
-  const odds = f32x4.add(f32x4.mul(f32x4.splat(1.0 / 12.0), g1), f32x4.mul(f32x4.splat(1.0 / 3.0), g3));
-  v128.store(to, f32x4.mul(f32x4.splat(0.25), g0));
-  v128.store(to + toStep, f32x4.neg(f32x4.add(even, odd)));
-  v128.store(to + 2 * toStep, f32x4.sub(odd, even));
-  v128.store(to + 3 * toStep, f32x4.add(evens, odds));
-  v128.store(to + 4 * toStep, f32x4.sub(evens, odds));
-  v128.store(to + 5 * toStep, g3);
-}
-
-/** Three weights' gradients of six sums. */
-@inline
-function combineProducts(from: usize, step: usize, to: usize, toStep: usize): void {
-  const m1 = v128.load(from + step);
-  const m2 = v128.load(from + 2 * step);
-  const m3 = v128.load(from + 3 * step);
-  const m4 = v128.load(from + 4 * step);
-  const near = f32x4.add(m1, m2);
-  const far = f32x4.add(m3, m4);
-  v128.store(to, f32x4.add(f32x4.add(v128.load(from), near), far));
-  v128.store(to + toStep, f32x4.add(f32x4.sub(m1, m2), f32x4.mul(f32x4.splat(2), f32x4.sub(m3, m4))));
-  v128.store(to + 2 * toStep, f32x4.add(f32x4.add(near, f32x4.mul(f32x4.splat(4), far)), v128.load(from + 5 * step)));
-}
-
 /** Tiles of 6 x 6 inputs of `channels` maps to [point][8 channels][tile][8]. The tile begins at (top, left), which may lie outside. */
 function transformInputs(g: Blocks, maps: usize, channels: i32, top: i32, left: i32, to: usize, pointStep: usize): void {
   const mapBytes = <usize>(g.inputHeight * g.inputWidth) << 2;
@@ -99,12 +62,12 @@ function transformInputs(g: Blocks, maps: usize, channels: i32, top: i32, left: 
   const near = insideMap(left, g.inputWidth);
   const far = insideMap(left + 4, g.inputWidth);
   const last = channels - 1;
-  for (let c = 0; c < channels; c += 4) {
+  for (let channel = 0; channel < channels; channel += 4) {
     // Channels beyond the last repeat it; their sums are not used.
-    const a = maps + <usize>c * mapBytes;
-    const b = maps + <usize>min(c + 1, last) * mapBytes;
-    const e = maps + <usize>min(c + 2, last) * mapBytes;
-    const d = maps + <usize>min(c + 3, last) * mapBytes;
+    const a = maps + <usize>channel * mapBytes;
+    const b = maps + <usize>min(channel + 1, last) * mapBytes;
+    const c = maps + <usize>min(channel + 2, last) * mapBytes;
+    const d = maps + <usize>min(channel + 3, last) * mapBytes;
     for (let y = 0; y < 6; y++) {
       const at = raw + <usize>y * 96;
       if (<u32>(top + y) >= <u32>g.inputHeight) {
@@ -112,11 +75,11 @@ function transformInputs(g: Blocks, maps: usize, channels: i32, top: i32, left: 
         continue;
       }
       const o = <usize>(((top + y) * g.inputWidth + left) << 2);
-      transpose(a + o, b + o, e + o, d + o, near, at, 4);
-      transpose(a + o + 16, b + o + 16, e + o + 16, d + o + 16, far, at + 64, 2);
+      transpose(a + o, b + o, c + o, d + o, near, at, 4);
+      transpose(a + o + 16, b + o + 16, c + o + 16, d + o + 16, far, at + 64, 2);
     }
     for (let y: usize = 0; y < 6; y++) combineInputs<f32>(raw + y * 96, 16, rows + y * 96, 16);
-    const out = to + <usize>(c >> 3) * (tilesAtOnce << 5) + <usize>((c & 4) << 2);
+    const out = to + <usize>(channel >> 3) * (tilesAtOnce << 5) + <usize>((channel & 4) << 2);
     for (let x: usize = 0; x < 6; x++) combineInputs<f32>(rows + x * 16, 96, out + x * pointStep, 6 * pointStep);
   }
 }
@@ -128,11 +91,11 @@ function transformGradients(g: Blocks, maps: usize, channels: i32, top: i32, lef
   const rows = scratch + rowsAt;
   const mask = insideMap(left, g.outputWidth);
   const last = channels - 1;
-  for (let c = 0; c < channels; c += 4) {
-    const a = maps + <usize>c * mapBytes;
-    const b = maps + <usize>min(c + 1, last) * mapBytes;
-    const e = maps + <usize>min(c + 2, last) * mapBytes;
-    const d = maps + <usize>min(c + 3, last) * mapBytes;
+  for (let channel = 0; channel < channels; channel += 4) {
+    const a = maps + <usize>channel * mapBytes;
+    const b = maps + <usize>min(channel + 1, last) * mapBytes;
+    const c = maps + <usize>min(channel + 2, last) * mapBytes;
+    const d = maps + <usize>min(channel + 3, last) * mapBytes;
     for (let y = 0; y < 4; y++) {
       const at = raw + ((<usize>y) << 6);
       if (top + y >= g.outputHeight) {
@@ -140,10 +103,10 @@ function transformGradients(g: Blocks, maps: usize, channels: i32, top: i32, lef
         continue;
       }
       const o = <usize>(((top + y) * g.outputWidth + left) << 2);
-      transpose(a + o, b + o, e + o, d + o, mask, at, 4);
+      transpose(a + o, b + o, c + o, d + o, mask, at, 4);
     }
     for (let y: usize = 0; y < 4; y++) combineGradients(raw + (y << 6), 16, rows + y * 96, 16);
-    const out = to + <usize>(c >> 2) * (tilesAtOnce << 4);
+    const out = to + <usize>(channel >> 2) * (tilesAtOnce << 4);
     for (let x: usize = 0; x < 6; x++) combineGradients(rows + x * 16, 96, out + x * pointStep, 6 * pointStep);
   }
 }
