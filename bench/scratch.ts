@@ -19,6 +19,7 @@ import { trainWithTorch } from './_torch-scratch.js';
 interface Row {
   readonly case: string;
   readonly epochs: number;
+  readonly threads: number;
   /** Pictures that were learned from. */
   readonly pictures: number;
   /** Share of the pictures that chose the epoch, and of the test pictures. */
@@ -61,7 +62,14 @@ interface Learned {
 function rowOf(name: string, learned: readonly Learned[], test: number, load: readonly number[]): Row {
   const pictures = total - heldOut;
   return {
-    ...{ case: name, epochs, pictures, test, validation: Math.max(...learned.map(({ validation = 0 }) => validation)) },
+    ...{
+      case: name,
+      epochs,
+      threads: options.threads,
+      pictures,
+      test,
+      validation: Math.max(...learned.map(({ validation = 0 }) => validation)),
+    },
     ...{
       seconds: learned.reduce((sum, { seconds }) => sum + seconds, 0),
       imagesPerSecond: pictures / median(learned.map((e) => e.seconds)),
@@ -123,6 +131,7 @@ printRows(rows, options, {
   'ResNet-20 from scratch': (row) => row.case,
   pictures: (row) => formatCount(row.pictures),
   epochs: (row) => String(row.epochs),
+  threads: (row) => String(row.threads),
   'held-out right': (row) => formatShare(row.validation),
   'test right': (row) => formatShare(row.test),
   learning: (row) => formatSeconds(row.seconds),
