@@ -45,6 +45,42 @@ function sumColumns(map: usize, width: i32, top: i32, bottom: i32): void {
   }
 }
 
+/**
+ * As compareBand where nothing is capped or drawn and patches are 1, 2 or a multiple of 4 columns wide, as many as divide the map's: four
+ * columns at a time.
+ */
+function compareVectors(map: usize, width: i32, top: i32, bottom: i32, patchWidth: i32): void {
+  sumColumns(map, width, top, bottom);
+  const zero = f64x2.splat(0);
+  const end = scratch + sumsAt + (<usize>width << 3);
+  let passing = passingAt(width);
+  for (let from = scratch + sumsAt; from < end; ) {
+    let near = v128.load(from);
+    let far = v128.load(from, 16);
+    if (patchWidth <= 2) {
+      if (patchWidth == 2) {
+        near = f64x2.add(near, v128.shuffle<i64>(near, near, 1, 0));
+        far = f64x2.add(far, v128.shuffle<i64>(far, far, 1, 0));
+      }
+      v128.store(passing, v128.shuffle<i32>(f64x2.ge(near, zero), f64x2.ge(far, zero), 0, 2, 4, 6));
+      from += 32;
+      passing += 16;
+      continue;
+    }
+    near = f64x2.add(near, far);
+    const to = from + (<usize>patchWidth << 3);
+    for (from += 32; from < to; from += 32) near = f64x2.add(near, f64x2.add(v128.load(from), v128.load(from, 16)));
+    const passes = f64x2.ge(f64x2.add(near, v128.shuffle<i64>(near, near, 1, 0)), zero);
+    for (let c = 0; c < patchWidth; c += 4, passing += 16) v128.store(passing, passes);
+  }
+}
+
+@inline
+function isVector(width: i32, patchWidth: i32, cap: f32, flip: f64): bool {
+  const narrow = patchWidth <= 2 && (width & 3) == 0;
+  return flip == 0 && cap == Infinity && (narrow || ((patchWidth & 3) == 0 && width % patchWidth == 0));
+}
+
 /** The comparisons of a band of patches, as masks of its columns. Returns the number of the patch after the last. */
 function compareBand(map: usize, width: i32, top: i32, bottom: i32, patchWidth: i32, cap: f32, flip: f64, seed: u32, mapNumber: u32, block: u32): u32 {
   sumColumns(map, width, top, bottom);
@@ -87,9 +123,20 @@ function reluInPatches(dst: usize, x: usize, height: i32, width: i32, patchHeigh
   const rests = f32x4.splat(<f32>1 - alpha);
   const passingColumns = passingAt(width);
   const cappedColumns = cappedAt(width);
+  const vectors = alpha == 0 && isVector(width, patchWidth, cap, flip);
   let block: u32 = 0;
   for (let top = 0; top < height; top += patchHeight) {
     const bottom = min(height, top + patchHeight);
+    if (vectors) {
+      compareVectors(x, width, top, bottom, patchWidth);
+      for (let r = top; r < bottom; r++) {
+        const row = <usize>(r * width) << 2;
+        for (let at: usize = 0; at < <usize>width << 2; at += 16) {
+          v128.store(dst + row + at, v128.and(v128.load(x + row + at), v128.load(passingColumns + at)));
+        }
+      }
+      continue;
+    }
     block = compareBand(x, width, top, bottom, patchWidth, cap, flip, seed, map, block);
     for (let r = top; r < bottom; r++) {
       const row = <usize>(r * width) << 2;
@@ -162,9 +209,20 @@ function gateInPatches(dst: usize, g: usize, x: usize, height: i32, width: i32, 
   const alphas = f32x4.splat(alpha);
   const rests = f32x4.splat(<f32>1 - alpha);
   const passingColumns = passingAt(width);
+  const vectors = alpha == 0 && isVector(width, patchWidth, cap, flip);
   let block: u32 = 0;
   for (let top = 0; top < height; top += patchHeight) {
     const bottom = min(height, top + patchHeight);
+    if (vectors) {
+      compareVectors(x, width, top, bottom, patchWidth);
+      for (let r = top; r < bottom; r++) {
+        const row = <usize>(r * width) << 2;
+        for (let at: usize = 0; at < <usize>width << 2; at += 16) {
+          v128.store(dst + row + at, v128.and(v128.load(g + row + at), v128.load(passingColumns + at)));
+        }
+      }
+      continue;
+    }
     block = compareBand(x, width, top, bottom, patchWidth, cap, flip, seed, map, block);
     for (let r = top; r < bottom; r++) {
       const row = <usize>(r * width) << 2;
