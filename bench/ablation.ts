@@ -24,16 +24,16 @@ const base = wayOf(options);
 const changes: readonly Change[] = [
   { name: 'as it is: knapsack, corrected, distilled' },
   { name: 'labels alone', way: { distill: false } },
-  { name: 'without batch norm', way: { batchNorm: false } },
-  { name: 'without correction', way: { correct: false } },
   { name: 'shuffled within layers', choice: { kind: 'shuffled' } },
-  { name: 'measured again under the choice', choice: { kind: 'again' } },
   { name: 'identity and zero channels allowed', choice: { kind: 'constants' } },
   { name: 'chosen for the same bytes', choice: { kind: 'bytes' } },
   { name: 'distortions of 1,024 pictures', choice: { samples: 1024 } },
   { name: 'weight decay 0.0005', way: { weightDecay: 5e-4 } },
   { name: 'soft start over half the epochs', way: { softStart: base.epochs / 2 } },
+  { name: 'without correction', way: { correct: false } },
+  { name: 'without batch norm', way: { batchNorm: false } },
   { name: 'a share of the channels more each epoch', way: { stages: base.epochs } },
+  { name: 'measured again under the choice', choice: { kind: 'again' } },
 ];
 
 const rows: Row[] = [];

@@ -27,7 +27,7 @@ const help = `npm run models [-- NAME…] [flags]: makes models/ from models/rec
   NAME          cifar10-resnet20, cifar10-resnet20-25, -12, -6 (per cent of its comparisons) or mnist-digits; all when none is named
   --trained F   a ResNet-20 that was trained already, in place of training
                 (else: tessera train, kept in .cache/scratch, some 25 minutes on two processors; a finished one is found there)
-  --pictures N  training pictures that compressed networks are fine-tuned with (20000)
+  --pictures N  training pictures that compressed networks are fine-tuned with (15000)
   --epochs N    of fine-tuning (4)
   --work DIR    where unfinished work is kept (.cache/models)
 
@@ -39,7 +39,7 @@ const { values, positionals } = parseArgs({
   options: {
     help: { type: 'boolean', default: false },
     trained: { type: 'string' },
-    pictures: { type: 'string', default: '20000' },
+    pictures: { type: 'string', default: '15000' },
     epochs: { type: 'string', default: '4' },
     work: { type: 'string', default: join(root, '.cache/models') },
   },
