@@ -86,7 +86,7 @@ async function drawCurves(folder: string): Promise<void> {
           ],
         },
         { name: 'knapsack, fine-tuned', points: along('knapsack', true, ({ after }) => after) },
-        { name: 'knapsack, fine-tuned by labels alone', points: along('knapsack', false, ({ after }) => after) },
+        { name: 'knapsack, labels alone', points: along('knapsack', false, ({ after }) => after) },
         { name: 'uniform, fine-tuned', points: along('uniform', true, ({ after }) => after) },
         { name: 'knapsack, untrained', dashed: true, points: along('knapsack', true, ({ before }) => before) },
         { name: 'uniform, untrained', dashed: true, points: along('uniform', true, ({ before }) => before) },
