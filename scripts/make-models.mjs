@@ -18,9 +18,9 @@ const heldOut = 1000;
 const seed = 1;
 /**
  * Share of labels in fixed point that has to be the float network's. Those that change are as often right as before: at 12 % of the comparisons
- * 32 bits keep 98 % of the labels and answer as many pictures right as float does (`tessera bench qat`).
+ * 24 bits keep 95 to 96 % of the labels and answer as many pictures right as float does (`tessera bench qat`), for two thirds of the bytes of 37.
  */
-const enough = '0.97';
+const enough = '0.95';
 
 const help = `npm run models [-- NAME…] [flags]: makes models/ from models/recipes, and goes on where a killed call was.
 
