@@ -68,7 +68,7 @@ async function drawCurves(folder: string): Promise<void> {
     if (own.length === 0) continue;
     const along = (kind: ChoiceKind, distill: boolean, of: (outcome: Outcome) => number): Series['points'] =>
       own
-        .filter(({ choice, way: { pictures, ...own } }) => choice.kind === kind && own.distill === distill && pictures === way.pictures)
+        .filter((row) => row.choice.kind === kind && row.way.distill === distill && row.way.pictures === way.pictures)
         .map(({ choice, outcome }) => [choice.share, of(outcome)]);
     const { original, tests } = own[0]!.outcome;
     const plot = await linePlot({

@@ -71,9 +71,12 @@ export interface Tiled {
   readonly tiles: number;
 }
 
+/** 36 multiplications a tile, and a fifth for the way there, against 9 for each output. */
+const isCheaper = (tiles: number, outputs: number): boolean => tiles * 36 * 1.2 < outputs * 9;
+
 /**
  * Undefined for anything but 3 x 3 kernels at stride 1, for so few channels that it brings nothing, and for maps whose tiles are mostly
- * empty: 36 multiplications a tile, and a fifth for the way there, against 9 for each output.
+ * empty.
  * @param side of a tile of outputs.
  */
 export function tiled(g: ConvGeometry, side: 3 | 4): Tiled | undefined {
@@ -81,7 +84,7 @@ export function tiled(g: ConvGeometry, side: 3 | 4): Tiled | undefined {
   if (g.kernelHeight !== 3 || g.kernelWidth !== 3 || g.strideY !== 1 || g.strideX !== 1) return undefined;
   if (g.dilationY !== 1 || g.dilationX !== 1 || channels < 16 || rows < 16) return undefined;
   const [down, across] = [Math.ceil(g.outputHeight / side), Math.ceil(g.outputWidth / side)];
-  if (down * across * 36 * 1.2 >= g.outputHeight * g.outputWidth * 9) return undefined;
+  if (!isCheaper(down * across, g.outputHeight * g.outputWidth)) return undefined;
   const inputs = side + 2;
   const window = [inputs, inputs, side, side, 1, 1, g.padTop, g.padLeft, g.groups];
   const record = [channels, g.inputHeight, g.inputWidth, rows, down, across, ...window, Math.min(pointChannels, channels)];
@@ -90,7 +93,7 @@ export function tiled(g: ConvGeometry, side: 3 | 4): Tiled | undefined {
 
 /** Whether a batch of words is faster in tiles, which come in whole groups of 8. Floats always take them, so that a picture's numbers do not depend on its batch. */
 export const tilesPay = (g: ConvGeometry, tiles: number, batch: number): boolean =>
-  Math.ceil((batch * tiles) / 8) * 8 * 36 * 1.2 < batch * g.outputHeight * g.outputWidth * 9;
+  isCheaper(Math.ceil((batch * tiles) / 8) * 8, batch * g.outputHeight * g.outputWidth);
 
 /** Cuts a convolution into items of conv-points.ts. */
 export function cutTiled(

@@ -46,7 +46,7 @@ function sumColumns(map: usize, width: i32, top: i32, bottom: i32): void {
 }
 
 /**
- * As compareBand where nothing is capped or drawn and patches are 1, 2 or a multiple of 4 columns wide, as many as divide the map's: four
+ * As compareBand where nothing is capped, mixed or drawn and patches are 1, 2 or a multiple of 4 columns wide, as many as divide the map's: four
  * columns at a time.
  */
 function compareVectors(map: usize, width: i32, top: i32, bottom: i32, patchWidth: i32): void {
@@ -75,10 +75,22 @@ function compareVectors(map: usize, width: i32, top: i32, bottom: i32, patchWidt
   }
 }
 
+/** Rows of a band where the masks of compareVectors let them pass, 0 elsewhere. */
+function passRows(dst: usize, from: usize, width: i32, top: i32, bottom: i32): void {
+  const passing = passingAt(width);
+  for (let r = top; r < bottom; r++) {
+    const row = <usize>(r * width) << 2;
+    for (let at: usize = 0; at < <usize>width << 2; at += 16) {
+      v128.store(dst + row + at, v128.and(v128.load(from + row + at), v128.load(passing + at)));
+    }
+  }
+}
+
+/** Whether compareVectors and passRows do for a map. */
 @inline
-function isVector(width: i32, patchWidth: i32, cap: f32, flip: f64): bool {
+function isVector(width: i32, patchWidth: i32, cap: f32, alpha: f32, flip: f64): bool {
   const narrow = patchWidth <= 2 && (width & 3) == 0;
-  return flip == 0 && cap == Infinity && (narrow || ((patchWidth & 3) == 0 && width % patchWidth == 0));
+  return alpha == 0 && flip == 0 && cap == Infinity && (narrow || ((patchWidth & 3) == 0 && width % patchWidth == 0));
 }
 
 /** The comparisons of a band of patches, as masks of its columns. Returns the number of the patch after the last. */
@@ -123,18 +135,13 @@ function reluInPatches(dst: usize, x: usize, height: i32, width: i32, patchHeigh
   const rests = f32x4.splat(<f32>1 - alpha);
   const passingColumns = passingAt(width);
   const cappedColumns = cappedAt(width);
-  const vectors = alpha == 0 && isVector(width, patchWidth, cap, flip);
+  const vectors = isVector(width, patchWidth, cap, alpha, flip);
   let block: u32 = 0;
   for (let top = 0; top < height; top += patchHeight) {
     const bottom = min(height, top + patchHeight);
     if (vectors) {
       compareVectors(x, width, top, bottom, patchWidth);
-      for (let r = top; r < bottom; r++) {
-        const row = <usize>(r * width) << 2;
-        for (let at: usize = 0; at < <usize>width << 2; at += 16) {
-          v128.store(dst + row + at, v128.and(v128.load(x + row + at), v128.load(passingColumns + at)));
-        }
-      }
+      passRows(dst, x, width, top, bottom);
       continue;
     }
     block = compareBand(x, width, top, bottom, patchWidth, cap, flip, seed, map, block);
@@ -209,18 +216,13 @@ function gateInPatches(dst: usize, g: usize, x: usize, height: i32, width: i32, 
   const alphas = f32x4.splat(alpha);
   const rests = f32x4.splat(<f32>1 - alpha);
   const passingColumns = passingAt(width);
-  const vectors = alpha == 0 && isVector(width, patchWidth, cap, flip);
+  const vectors = isVector(width, patchWidth, cap, alpha, flip);
   let block: u32 = 0;
   for (let top = 0; top < height; top += patchHeight) {
     const bottom = min(height, top + patchHeight);
     if (vectors) {
       compareVectors(x, width, top, bottom, patchWidth);
-      for (let r = top; r < bottom; r++) {
-        const row = <usize>(r * width) << 2;
-        for (let at: usize = 0; at < <usize>width << 2; at += 16) {
-          v128.store(dst + row + at, v128.and(v128.load(g + row + at), v128.load(passingColumns + at)));
-        }
-      }
+      passRows(dst, g, width, top, bottom);
       continue;
     }
     block = compareBand(x, width, top, bottom, patchWidth, cap, flip, seed, map, block);

@@ -2,7 +2,7 @@
 // floats, which would take 144. At each of 36 points (points.ts) a product of matrices runs over the channels.
 import { Geometry } from './conv';
 import { tile8 } from './gemm';
-import { combineInputs, combineSums, combineWeights, gap, inputsOf, outputsOf, points } from './points';
+import { combineInputs, combineSums, combineWeights, gap, inputsOf, outputsOf, points, storeColumns } from './points';
 import { scratch } from './scratch';
 
 // Scratch memory: what conv.ts keeps, rows between the two passes of a transform, then inputs as they are and at the points, weights at the
@@ -87,16 +87,7 @@ function packFour(g: Geometry, image: usize, lane: usize, y: i32, column: i32, m
     const vb = v128.and(v128.load(b), mb);
     const vc = v128.and(v128.load(c), mc);
     const vd = v128.and(v128.load(d), md);
-    const ab = v128.shuffle<i32>(va, vb, 0, 4, 1, 5);
-    const cd = v128.shuffle<i32>(vc, vd, 0, 4, 1, 5);
-    v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2));
-    if (columns > 1) v128.store(to, v128.shuffle<i64>(ab, cd, 1, 3), 32);
-    if (columns > 2) {
-      const ab1 = v128.shuffle<i32>(va, vb, 2, 6, 3, 7);
-      const cd1 = v128.shuffle<i32>(vc, vd, 2, 6, 3, 7);
-      v128.store(to, v128.shuffle<i64>(ab1, cd1, 0, 2), 64);
-      v128.store(to, v128.shuffle<i64>(ab1, cd1, 1, 3), 96);
-    }
+    storeColumns(va, vb, vc, vd, to, 32, columns);
     a += mapBytes;
     b += mapBytes;
     c += mapBytes;

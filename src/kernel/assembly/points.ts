@@ -143,3 +143,17 @@ export function combineProducts(from: usize, step: usize, to: usize, toStep: usi
   v128.store(to + 2 * toStep, f32x4.add(f32x4.add(near, f32x4.mul(f32x4.splat(4), far)), v128.load(from + 5 * step)));
 }
 
+/** The first 1, 2 or 4 columns of four vectors as rows: a vector each, `step` bytes apart. */
+@inline
+export function storeColumns(a: v128, b: v128, c: v128, d: v128, to: usize, step: usize, columns: i32): void {
+  const ab = v128.shuffle<i32>(a, b, 0, 4, 1, 5);
+  const cd = v128.shuffle<i32>(c, d, 0, 4, 1, 5);
+  v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2));
+  if (columns == 1) return;
+  v128.store(to + step, v128.shuffle<i64>(ab, cd, 1, 3));
+  if (columns == 2) return;
+  const ab1 = v128.shuffle<i32>(a, b, 2, 6, 3, 7);
+  const cd1 = v128.shuffle<i32>(c, d, 2, 6, 3, 7);
+  v128.store(to + 2 * step, v128.shuffle<i64>(ab1, cd1, 0, 2));
+  v128.store(to + 3 * step, v128.shuffle<i64>(ab1, cd1, 1, 3));
+}

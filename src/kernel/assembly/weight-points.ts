@@ -2,7 +2,7 @@
 // 4 x 4 outputs. At each of 36 points (points.ts) a product of matrices runs over tiles.
 import { insideMap } from './conv-points';
 import { tile8 } from './gemm';
-import { combineGradients, combineInputs, combineProducts, gap, points } from './points';
+import { combineGradients, combineInputs, combineProducts, gap, points, storeColumns } from './points';
 import { scratch } from './scratch';
 
 /** What weight-gradient.ts writes. Channels are those of one group; blocks are those of an item, in whole panels. */
@@ -36,22 +36,14 @@ const rawAt: usize = 512;
 const rowsAt: usize = 1088;
 const startAt: usize = 1664;
 
-/** Four columns of a row of 4 maps at `a` to `d`, as vectors of the maps, 16 bytes apart; the last `4 - columns` are left out. */
+/** The first `columns` of 4 columns of a row of 4 maps at `a` to `d`, as vectors of the maps, 16 bytes apart. */
 @inline
 function transpose(a: usize, b: usize, c: usize, d: usize, mask: v128, to: usize, columns: i32): void {
   const va = v128.and(v128.load(a), mask);
   const vb = v128.and(v128.load(b), mask);
   const vc = v128.and(v128.load(c), mask);
   const vd = v128.and(v128.load(d), mask);
-  const ab = v128.shuffle<i32>(va, vb, 0, 4, 1, 5);
-  const cd = v128.shuffle<i32>(vc, vd, 0, 4, 1, 5);
-  v128.store(to, v128.shuffle<i64>(ab, cd, 0, 2));
-  v128.store(to, v128.shuffle<i64>(ab, cd, 1, 3), 16);
-  if (columns == 2) return;
-  const ab1 = v128.shuffle<i32>(va, vb, 2, 6, 3, 7);
-  const cd1 = v128.shuffle<i32>(vc, vd, 2, 6, 3, 7);
-  v128.store(to, v128.shuffle<i64>(ab1, cd1, 0, 2), 32);
-  v128.store(to, v128.shuffle<i64>(ab1, cd1, 1, 3), 48);
+  storeColumns(va, vb, vc, vd, to, 16, columns);
 }
 
 /** Tiles of 6 x 6 inputs of `channels` maps to [point][8 channels][tile][8]. The tile begins at (top, left), which may lie outside. */
