@@ -145,7 +145,7 @@ async function trainCell(
   return outcome;
 }
 
-/** With this, cells take some two minutes on two quiet processors: `curve` an hour and a quarter, `ablation` and `qat` half of one. */
+/** With this, cells take some two minutes on two quiet processors: `curve` an hour and a half, `ablation` and `qat` half of one. */
 const usual = { pictures: 10_000, epochs: 3 };
 
 /** The way to train that the others are changes of. */

@@ -14,7 +14,7 @@ export interface NodeComputeOptions {
   readonly maxBytes?: number;
   /**
    * The calling thread is one of the threads: for a process that does nothing but compute. It then loses no time between kernels (a training
-   * step of 0.28 s on one thread takes 0.15 s on two, 0.23 s otherwise), but sockets, timers and signals wait for up to 25 ms and a kernel.
+   * step of ResNet-20 took 0.18 s on two threads, 0.23 s otherwise), but sockets, timers and signals wait for up to 25 ms and a kernel.
    */
   readonly joined?: boolean;
   /** Runs everything on the calling thread and starts no worker: for tests and tiny work. */
